@@ -12,9 +12,9 @@ import (
 func (s *Server) chain(routes http.Handler) http.Handler {
 	steps := chi.Chain(
 		s.identify,     // request id
+		s.understand,   // what the request is about
 		s.measure,      // metrics
 		s.recoverPanic, // 500 instead of a dead connection
-		s.understand,   // what the request is about
 		s.warn,         // warnings reach the client
 		s.limitTime,    // deadlines
 		s.authenticate, // who asks

@@ -10,10 +10,13 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/clock"
 
 	"github.com/yare-io/yare/apiserver/codec"
+	"github.com/yare-io/yare/apiserver/table"
 	"github.com/yare-io/yare/storage/cache"
 )
 
@@ -29,7 +32,7 @@ func (s *Server) handleWatch(w http.ResponseWriter, r *http.Request, c *call) er
 	ctx, cancel := s.watchContext(r.Context(), sel)
 	defer cancel()
 	events, err := c.res.objects().Watch(ctx, sel.watchOptions(c.res.folder(c.namespace)))
-	stream := &stream{answer: a, res: c.res, w: w, control: http.NewResponseController(w), patience: s.config.Timeouts.Write}
+	stream := &stream{answer: a, res: c.res, clock: s.clock, w: w, control: http.NewResponseController(w), patience: s.config.Timeouts.Write}
 	if errors.Is(err, cache.ErrExpired) {
 		// An expired watch is told so within the stream, as watches of long
 		// standing are.
@@ -91,6 +94,7 @@ func (sel *selection) watchOptions(folder string) cache.WatchOptions {
 type stream struct {
 	answer
 	res      *resource
+	clock    clock.PassiveClock
 	w        http.ResponseWriter
 	control  *http.ResponseController
 	patience time.Duration
@@ -165,21 +169,22 @@ func (t *stream) frameKey() string {
 }
 
 func (t *stream) build(event *cache.Event, header bool) ([]byte, error) {
-	body, err := t.object(event.Object, header)
+	body, err := t.object(event.Object.Object, event.Object, header)
 	if err != nil {
 		return nil, err
 	}
 	return codec.Frame(t.out.Format, string(event.Type), body), nil
 }
 
-func (t *stream) object(o *cache.Object, header bool) ([]byte, error) {
+func (t *stream) object(obj runtime.Object, from encodable, header bool) ([]byte, error) {
 	switch t.out.As {
 	case "Table":
-		return t.tables.Make(listMetaOf(o.Object), t.sources(o), header)
+		t.tables.Now = t.clock.Now()
+		return t.tables.Make(listMetaOf(obj), []table.Source{t.source(obj, from)}, header)
 	case "PartialObjectMetadata", "PartialObjectMetadataList":
-		return t.wrap(o, t.out.Format.Metadata(), t.partialKind())
+		return t.wrap(from, t.out.Format.Metadata(), t.partialKind())
 	default:
-		return t.wrap(o, t.out.Format.Bare(), t.kind)
+		return t.wrap(from, t.out.Format.Bare(), t.kind)
 	}
 }
 
@@ -201,7 +206,7 @@ func (t *stream) bookmark(event *cache.Event) ([]byte, error) {
 	if event.InitialEventsEnd {
 		accessor.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
 	}
-	body, err := t.object(&cache.Object{Object: obj}, !t.headed)
+	body, err := t.object(obj, fresh{obj}, !t.headed)
 	if err != nil {
 		return nil, err
 	}
