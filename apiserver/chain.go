@@ -35,7 +35,7 @@ func (s *Server) routes() http.Handler {
 	mux.Get("/metrics", s.metrics.handler().ServeHTTP)
 	mux.Get("/version", s.serveVersion)
 	if s.config.Documents != nil {
-		for path, document := range s.config.Documents(s.config.Rows) {
+		for path, document := range s.config.Documents(s.Rows) {
 			s.mountDocument(mux, path, document)
 		}
 	}

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/apiserver/request"
@@ -20,13 +21,27 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, c *call) error 
 		Stopping:    s.stopping.Done(),
 	}
 	connector := s.config.Connect[c.res.row.Name+"/"+c.sub.Name]
-	if c.info.Verb != "get" || c.sub.Name != "log" {
-		wr := newWrite(r.Context(), c, admission.Connect, connector.Options(target), nil)
-		if err := s.admitConnect(r, wr); err != nil {
+	if err := s.mayStream(r, c); err != nil {
+		return err
+	}
+	if options := connector.Options(target); options != nil {
+		if err := s.admitConnect(r, newWrite(r.Context(), c, admission.Connect, options, nil)); err != nil {
 			return err
 		}
 	}
 	return connector.Connect(w, r, target)
+}
+
+// mayStream asks for the right to create a stream even where the client begins
+// it with a GET, as WebSocket clients must: else a right to look would be one
+// to run commands.
+func (s *Server) mayStream(r *http.Request, c *call) error {
+	if c.info.Verb != "get" || !slices.Contains(c.sub.Verbs, "create") || c.sub.Name == "proxy" {
+		return nil
+	}
+	a := attributesOf(r.Context())
+	a.Verb = "create"
+	return s.allowed(r.Context(), a)
 }
 
 // admitConnect asks admission about a connection: the options are the object.

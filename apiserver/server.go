@@ -44,9 +44,10 @@ type Config struct {
 	// one is refused by New.
 	Connect map[string]request.Connector
 	// Documents makes the handlers of what is derived from the rows, by the
-	// path below which each is mounted: "/api", "/apis", "/openapi/v2",
-	// "/openapi/v3". They are called for GET and HEAD, after authorization.
-	Documents func(rows []*registry.Resource) map[string]http.Handler
+	// path at and below which each is mounted: "/api", "/apis", "/openapi/v2",
+	// "/openapi/v3". They are called for GET and HEAD, after authorization;
+	// rows is cheap and may be called for every request.
+	Documents func(rows func() []*registry.Resource) map[string]http.Handler
 	// Checks are parts of /readyz (and, where Live, of /livez and /healthz)
 	// beside the server's own.
 	Checks []Check
@@ -71,6 +72,7 @@ type Server struct {
 	logger    *slog.Logger
 	clock     clock.WithTicker
 	cache     *cache.Cache
+	admission *admission.Chain
 	resources *resources
 	metrics   *metrics
 	handler   http.Handler
@@ -89,6 +91,7 @@ func New(config Config) (*Server, error) {
 	}
 	config.complete()
 	s := &Server{config: config, logger: config.Logger, clock: config.Clock}
+	s.admission = admission.NewChain(config.Admission...)
 	s.cache = cache.New(config.Store, config.Logger)
 	var err error
 	if s.resources, err = newResources(config.Rows, s.cache); err != nil {
@@ -134,6 +137,9 @@ func (s *Server) checkConnectors() error {
 	}
 	return nil
 }
+
+// Rows are the resources that the server has.
+func (s *Server) Rows() []*registry.Resource { return s.config.Rows }
 
 // Handler serves the API over HTTP. Requests are authenticated by
 // Config.Authenticator.

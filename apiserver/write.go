@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"context"
-	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -65,14 +64,8 @@ func (s *Server) mutate(ctx context.Context, wr *write, obj, old runtime.Object)
 	}
 	a := wr.attributes
 	a.Object, a.OldObject = obj, old
-	for _, plugin := range s.config.Admission {
-		mutator, ok := plugin.(admission.Mutator)
-		if !ok || !plugin.Handles(a.Operation) {
-			continue
-		}
-		if err := mutator.Admit(ctx, a); err != nil {
-			return nil, wr.refused(plugin, err)
-		}
+	if err := s.admission.Admit(ctx, a); err != nil {
+		return nil, err
 	}
 	return a.Object, nil
 }
@@ -85,27 +78,13 @@ func (s *Server) judge(ctx context.Context, wr *write, obj, old runtime.Object) 
 	}
 	a := wr.attributes
 	a.Object, a.OldObject = obj, old
-	for _, plugin := range s.config.Admission {
-		validator, ok := plugin.(admission.Validator)
-		if !ok || !plugin.Handles(a.Operation) {
-			continue
-		}
-		if err := validator.Validate(ctx, a); err != nil {
-			return wr.refused(plugin, err)
-		}
+	if err := s.admission.Validate(ctx, a); err != nil {
+		return err
 	}
 	for _, text := range a.Warnings() {
 		warning.AddWarning(ctx, "", text)
 	}
 	return nil
-}
-
-// refused words a plugin's refusal.
-func (wr *write) refused(plugin admission.Plugin, err error) error {
-	if apierrors.ReasonForError(err) != "" {
-		return err
-	}
-	return apierrors.NewForbidden(wr.res.row.GroupResource(), wr.name, fmt.Errorf("admission plugin %q: %w", plugin.Name(), err))
 }
 
 // fillDefaults runs the row's defaults. A part has those of the whole.
