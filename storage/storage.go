@@ -30,7 +30,8 @@ var (
 	// ErrUnavailable: the store cannot be reached or cannot make progress. The
 	// outcome of a write that fails so is unknown; a read may be retried.
 	ErrUnavailable = errors.New("store unavailable")
-	// ErrNoSpace: the store is full. Deletes still succeed.
+	// ErrNoSpace: the store is full. Deletes still succeed. The outcome of the
+	// write that filled it is unknown.
 	ErrNoSpace = errors.New("store is full")
 	// ErrTooLarge: the value is over the backend's limit. Nothing was written.
 	ErrTooLarge = errors.New("value too large")

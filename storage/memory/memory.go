@@ -86,13 +86,13 @@ const degree = 32
 // New starts an empty store at revision 1. Close ends it.
 func New(config Config) *Store {
 	s := &Store{
-		config:    config.withDefaults(),
-		stop:      make(chan struct{}),
-		done:      make(chan struct{}),
-		revision:  1,
-		tree:      btree.NewG(degree, func(a, b storage.KV) bool { return a.Key < b.Key }),
-		watchers:  make(map[*watcher]struct{}),
-		expiries:  newExpiries(),
+		config:   config.withDefaults(),
+		stop:     make(chan struct{}),
+		done:     make(chan struct{}),
+		revision: 1,
+		tree:     btree.NewG(degree, func(a, b storage.KV) bool { return a.Key < b.Key }),
+		watchers: make(map[*watcher]struct{}),
+		expiries: newExpiries(),
 	}
 	go s.tick()
 	return s

@@ -70,7 +70,7 @@ func (n *Node) common() []string {
 		"--data-dir=" + n.DataDir,
 		"--node-name=" + n.Name,
 		"--node-ip=" + n.Address.String(),
-		"--cgroup-root=/" + n.lan.name + "-" + n.Name,
+		"--cgroup-root=" + n.CgroupRoot(),
 		"--pod-log-dir=" + filepath.Join(n.DataDir, "pod-logs"),
 	}
 }
@@ -270,7 +270,7 @@ func (n *Node) Reset() {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	args := []string{"reset", "--data-dir=" + n.DataDir, "--cgroup-root=/" + n.lan.name + "-" + n.Name}
+	args := []string{"reset", "--data-dir=" + n.DataDir, "--cgroup-root=" + n.CgroupRoot()}
 	if out, err := n.Command(ctx, Binary(n.t, "yare"), args...).CombinedOutput(); err != nil {
 		n.t.Errorf("yare reset on %s: %v: %s", n.Name, err, out)
 	}
