@@ -84,7 +84,7 @@ func (m *Manager) lead(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 12*time.Hour, informers.WithTransform(slim))
+	factory := informers.NewSharedInformerFactoryWithOptions(client, 12*time.Hour, informers.WithTransform(worker.Slim))
 	defer factory.Shutdown()
 	defer cancel()
 	runners, events, err := m.build(ctx, factory)

@@ -5,6 +5,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -41,6 +42,10 @@ type Options[K comparable] struct {
 	// retries a second in all).
 	Limiter workqueue.TypedRateLimiter[K]
 }
+
+// ErrAgain is what Reconcile returns, or wraps, when all went well but there is
+// more to do later: the key is retried with back-off and nothing is logged.
+var ErrAgain = errors.New("not done yet")
 
 // Loop is a queue of keys and the workers that drain it.
 type Loop[K comparable] struct {
@@ -122,7 +127,9 @@ func (l *Loop[K]) next(ctx context.Context) bool {
 	case err == nil:
 		l.queue.Forget(key)
 	case ctx.Err() == nil:
-		l.log.Warn("reconcile failed, will retry", "key", fmt.Sprint(key), "err", err)
+		if !errors.Is(err, ErrAgain) {
+			l.log.Warn("reconcile failed, will retry", "key", fmt.Sprint(key), "err", err)
+		}
 		l.queue.AddRateLimited(key)
 	}
 	return true
