@@ -122,7 +122,7 @@ func (l *Loop[K]) next(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return true
 	}
-	err := l.reconcile(ctx, key)
+	err := guarded(ctx, func(ctx context.Context) error { return l.options.Reconcile(ctx, key) })
 	switch {
 	case err == nil:
 		l.queue.Forget(key)
@@ -135,15 +135,15 @@ func (l *Loop[K]) next(ctx context.Context) bool {
 	return true
 }
 
-// reconcile turns a panic into an error: one bad object must not take the other
+// guarded turns a panic into an error: one bad object must not take the other
 // parts of the process down with it.
-func (l *Loop[K]) reconcile(ctx context.Context, key K) (err error) {
+func guarded(ctx context.Context, do func(context.Context) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return l.options.Reconcile(ctx, key)
+	return do(ctx)
 }
 
 // Together runs all runners at once and returns the first error once all have
