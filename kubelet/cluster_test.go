@@ -2,9 +2,12 @@ package kubelet_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,18 +85,13 @@ func (c *cluster) start() {
 func (c *cluster) tearDown() {
 	c.stop()
 	ctx := context.Background()
-	sandboxes, err := c.cri.ListSandboxes(ctx, nil)
-	if err != nil {
-		c.t.Error(err)
-	}
-	for _, s := range sandboxes {
-		if err := c.cri.StopSandbox(ctx, s.Id); err != nil {
-			c.t.Error(err)
+	kubelettest.Eventually(c.t, "the runtime is empty", func() (bool, error) {
+		sandboxes, err := c.cri.ListSandboxes(ctx, nil)
+		for _, s := range sandboxes {
+			err = errors.Join(err, c.cri.StopSandbox(ctx, s.Id), c.cri.RemoveSandbox(ctx, s.Id))
 		}
-		if err := c.cri.RemoveSandbox(ctx, s.Id); err != nil {
-			c.t.Error(err)
-		}
-	}
+		return len(sandboxes) == 0, err
+	})
 }
 
 var podNumber int
@@ -171,4 +169,47 @@ func (c *cluster) delete(name string, grace int64) {
 func (c *cluster) awaitGone(name string) {
 	c.t.Helper()
 	kubelettest.Eventually(c.t, "pod "+name+" is gone", func() (bool, error) { return c.get(name) == nil, nil })
+}
+
+// exec runs a command in the container and returns its output.
+func (c *cluster) exec(pod *v1.Pod, container string, command ...string) string {
+	c.t.Helper()
+	ctx := context.Background()
+	id, err := c.node.Backend().ContainerID(ctx, pod.UID, container, false)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	result, err := c.node.Backend().Run(ctx, id, command, 10*time.Second)
+	if err != nil || result.ExitCode != 0 {
+		c.t.Fatalf("%v: %v: %+v", command, err, result)
+	}
+	return string(result.Stdout)
+}
+
+// log returns what an instance of the container wrote, as the runtime keeps it.
+func (c *cluster) log(pod *v1.Pod, container string, restarts int) string {
+	c.t.Helper()
+	path := fmt.Sprintf("%s/logs/%s_%s_%s/%s/%d.log", c.config.RootDir, pod.Namespace, pod.Name, pod.UID, container, restarts)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// awaitEvent waits for an event with the reason whose message begins so.
+func (c *cluster) awaitEvent(reason, message string) {
+	c.t.Helper()
+	kubelettest.Eventually(c.t, "event "+reason+": "+message, func() (bool, error) {
+		events, err := c.api.CoreV1().Events("").List(context.Background(), metav1.ListOptions{})
+		if err != nil {
+			return false, err
+		}
+		for _, e := range events.Items {
+			if e.Reason == reason && strings.HasPrefix(e.Message, message) {
+				return true, nil
+			}
+		}
+		return false, nil
+	})
 }

@@ -1,7 +1,7 @@
 package kubelet
 
 import (
-	"crypto/tls"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,12 +11,14 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	kubeletconfig "k8s.io/kubelet/config/v1beta1"
 	"k8s.io/utils/clock"
 
 	"github.com/yare-io/yare/kubelet/cri"
+	"github.com/yare-io/yare/kubelet/server"
 )
 
 // Version is the version the node reports for its kubelet.
@@ -52,10 +54,10 @@ type Config struct {
 	WithoutHost bool
 	// RelistPeriod is how often a runtime that sends no events is listed; one second if 0.
 	RelistPeriod time.Duration
-	// Serve, if set, is run beside the node, with it as its backend: its own HTTPS API.
-	Serve ServeFunc
-	// TLS is the serving configuration of the node's HTTPS API, for Serve implementations that want it.
-	TLS *tls.Config
+	// Serve, if set, serves the node's own HTTPS API over its backend until ctx ends; an error ends Run.
+	Serve func(ctx context.Context, backend server.Backend) error
+	// KeepImages are never removed to make room, such as the one that sandboxes are made from.
+	KeepImages []string
 	// Logger and Clock default to slog.Default and the real clock.
 	Logger *slog.Logger
 	Clock  clock.WithTicker
@@ -205,6 +207,8 @@ func Validate(s *kubeletconfig.KubeletConfiguration) error {
 	refuse(*s.ImageGCLowThresholdPercent >= *s.ImageGCHighThresholdPercent && *s.ImageGCHighThresholdPercent < 100,
 		"imageGCLowThresholdPercent must be less than imageGCHighThresholdPercent")
 	refuse(*s.ContainerLogMaxFiles < 2, "containerLogMaxFiles must be greater than 1")
+	size, err := resource.ParseQuantity(s.ContainerLogMaxSize)
+	refuse(err != nil || size.Value() <= 0, "containerLogMaxSize %q is not a size", s.ContainerLogMaxSize)
 	refuse(s.MaxPods < 0, "maxPods must not be negative")
 	return errors.Join(errs...)
 }

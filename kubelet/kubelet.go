@@ -33,9 +33,6 @@ import (
 	"github.com/yare-io/yare/kubelet/volume"
 )
 
-// ServeFunc serves the node's own API over its backend until ctx ends.
-type ServeFunc func(ctx context.Context, k *Kubelet) error
-
 // Kubelet is one node's agent.
 type Kubelet struct {
 	config      Config
@@ -51,7 +48,8 @@ type Kubelet struct {
 	sources  *sources
 	objects  *objects.Store
 	tokens   *objects.Tokens
-	cgroups  *cgroup.Manager
+	volumes  *volume.Manager
+	cgroups  *cgroup.Manager // nil where control groups are left alone
 	statuses *status.Manager
 	probes   *probe.Manager
 	workers  *podworker.Workers
@@ -121,8 +119,9 @@ func (k *Kubelet) assemble() {
 	k.tokens = objects.NewTokens(c.Client, c.Clock)
 	k.statuses = status.NewManager(c.Client, k.sources.apiPod, k.logger)
 	k.probes = &probe.Manager{CRI: k.cri, Events: recorder, Clock: c.Clock, Logger: k.logger, OnChange: k.wake}
+	k.volumes = k.newVolumes()
 	k.workers = podworker.New(podworker.Config{
-		CRI: k.cri, Runtime: k.newRuntime(recorder), Volumes: k.newVolumes(), Statuses: k.statuses, Probes: k.probes,
+		CRI: k.cri, Runtime: k.newRuntime(recorder), Volumes: k.volumes, Statuses: k.statuses, Probes: k.probes,
 		Cgroups: cgroupsOf(k), References: []podworker.References{k.objects, tokenReferences{k.tokens}}, Events: recorder, Clock: c.Clock, Logger: k.logger,
 		Environment: k.environment, Admit: k.admit, NetworkReady: k.networkReady, RuntimeName: k.runtime,
 		MaxBackoff: c.Settings.CrashLoopBackOff.MaxContainerRestartPeriod.Duration,
@@ -178,12 +177,13 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, part := range []func(context.Context){
 		k.node.Run, k.objects.Run, k.statuses.Run, k.probes.Run, k.sources.run, k.watchRuntime, k.runPods,
+		k.rotator().Run, k.collector().Run,
 	} {
 		wg.Go(func() { part(ctx) })
 	}
 	if k.config.Serve != nil {
 		wg.Go(func() {
-			if err := k.config.Serve(ctx, k); err != nil && ctx.Err() == nil {
+			if err := k.config.Serve(ctx, k.Backend()); err != nil && ctx.Err() == nil {
 				cancel(fmt.Errorf("kubelet: serve: %w", err))
 			}
 		})
@@ -204,6 +204,7 @@ func (k *Kubelet) runPods(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { k.watcher.Run(ctx) })
 	wg.Go(func() { k.workers.Run(ctx) })
+	wg.Go(func() { k.sweep(ctx) })
 	wg.Wait()
 }
 

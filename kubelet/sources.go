@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/yare-io/yare/kubelet/staticpod"
 )
 
 // sources is where pods come from: the API server, and files. It knows which are wanted and hands changes to the workers.
@@ -22,13 +24,22 @@ type sources struct {
 	serviceStore cache.Indexer
 	synced       chan struct{}
 
-	mu   sync.Mutex
-	api  map[types.UID]*v1.Pod
-	done bool // everything has been read once
+	mirrorWake chan struct{}
+	filesOnce  sync.Once
+	files      chan struct{} // closed when static pods have been read once
+
+	mu      sync.Mutex
+	api     map[types.UID]*v1.Pod
+	static  map[types.UID]*v1.Pod
+	mirrors map[types.UID]*v1.Pod // by their own UID
+	done    bool                  // everything has been read once
 }
 
 func newSources(k *Kubelet) *sources {
-	s := &sources{k: k, api: map[types.UID]*v1.Pod{}, synced: make(chan struct{})}
+	s := &sources{
+		k: k, synced: make(chan struct{}), files: make(chan struct{}), mirrorWake: make(chan struct{}, 1),
+		api: map[types.UID]*v1.Pod{}, static: map[types.UID]*v1.Pod{}, mirrors: map[types.UID]*v1.Pod{},
+	}
 	pods := k.config.Client.CoreV1().Pods(metav1.NamespaceAll)
 	here := fields.OneTermEqualSelector("spec.nodeName", k.config.NodeName).String()
 	_, s.pods = cache.NewInformerWithOptions(cache.InformerOptions{
@@ -75,7 +86,8 @@ func (s *sources) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.pods.RunWithContext(ctx) })
 	wg.Go(func() { s.services.RunWithContext(ctx) })
-	if cache.WaitForCacheSync(ctx.Done(), s.pods.HasSynced, s.services.HasSynced) {
+	wg.Go(func() { s.runStatic(ctx) })
+	if cache.WaitForCacheSync(ctx.Done(), s.pods.HasSynced, s.services.HasSynced, s.filesRead) {
 		s.mu.Lock()
 		s.done = true
 		s.mu.Unlock()
@@ -97,6 +109,10 @@ func (s *sources) wait(ctx context.Context) bool {
 func (s *sources) changed(object any) {
 	pod, ok := object.(*v1.Pod)
 	if !ok || pod.Spec.NodeName != s.k.config.NodeName {
+		return
+	}
+	if staticpod.IsMirror(pod) {
+		s.mirrorChanged(pod)
 		return
 	}
 	s.mu.Lock()
@@ -124,24 +140,49 @@ func (s *sources) deleted(object any) {
 	if !ok {
 		return
 	}
+	if staticpod.IsMirror(pod) {
+		s.mirrorGone(pod)
+		return
+	}
 	s.mu.Lock()
 	delete(s.api, pod.UID)
 	s.mu.Unlock()
 	s.k.workers.Remove(pod.UID)
 }
 
-// apiPod returns the API object that shows the pod, or nil.
+// apiPod returns the API object that shows the pod, or nil: the pod itself or, for a static pod, its mirror.
 func (s *sources) apiPod(uid types.UID) *v1.Pod {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if static := s.static[uid]; static != nil {
+		for _, mirror := range s.mirrors {
+			if mirror.Name == static.Name && mirror.Namespace == static.Namespace && staticpod.Shows(mirror, static) {
+				return mirror
+			}
+		}
+		return nil
+	}
 	return s.api[uid]
+}
+
+// all returns the pods of every source.
+func (s *sources) all() []*v1.Pod {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pods := make([]*v1.Pod, 0, len(s.api)+len(s.static))
+	for _, set := range []map[types.UID]*v1.Pod{s.api, s.static} {
+		for _, pod := range set {
+			pods = append(pods, pod)
+		}
+	}
+	return pods
 }
 
 // knows says whether a source has the pod. Until all have been read, every pod may be theirs.
 func (s *sources) knows(uid types.UID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.done || s.api[uid] != nil
+	return !s.done || s.api[uid] != nil || s.static[uid] != nil
 }
 
 // servicesFor returns the services of the namespace, and that of the API server.

@@ -20,10 +20,15 @@ const (
 	// by a runtime that sends no events.
 	quickLooks = 4
 	quickPause = 100 * time.Millisecond
+
+	namesakePause = 200 * time.Millisecond
 )
 
 // sync moves a pod that should be running one step on.
 func (w *worker) sync(ctx context.Context, pod *v1.Pod) time.Duration {
+	if !w.admitted && w.namesakeRuns(pod) {
+		return namesakePause
+	}
 	if !w.admit(pod) {
 		return time.Nanosecond
 	}

@@ -130,6 +130,18 @@ func (w *worker) holdsResources() bool {
 	return w.admitted && !w.finished
 }
 
+func (w *worker) isGone() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.gone
+}
+
+func (w *worker) isFinished() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.finished
+}
+
 // run steps through the pod's life until nothing is left of it.
 func (w *worker) run(ctx context.Context) {
 	for {

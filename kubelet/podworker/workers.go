@@ -205,3 +205,18 @@ func (w *Workers) others(uid types.UID) []*v1.Pod {
 	}
 	return pods
 }
+
+// namesakeRuns says whether an earlier pod of the same name still holds on: the two must not run at the same time.
+func (w *Workers) namesakeRuns(pod *v1.Pod) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for uid, worker := range w.workers {
+		if uid == pod.UID || !worker.isGone() || worker.isFinished() {
+			continue
+		}
+		if other := worker.desired(); other.Name == pod.Name && other.Namespace == pod.Namespace {
+			return true
+		}
+	}
+	return false
+}
