@@ -1,12 +1,14 @@
 package cache_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sort"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -145,7 +147,9 @@ type watched struct {
 func TestCacheAnswersAsTheModelDoes(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		store := memory.New(memory.Config{})
-		f := &fixture{t: t, ctx: t.Context(), store: store, cache: cache.New(store, nil)}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		f := &fixture{t: t, ctx: ctx, store: store, cache: cache.New(store, nil)}
 		f.pods = f.cache.Register(podConfig())
 		stop := running(t, f.cache)
 		defer func() { stop(); _ = store.Close() }()
