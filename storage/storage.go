@@ -30,11 +30,19 @@ var (
 	// ErrUnavailable: the store cannot be reached or cannot make progress. The
 	// outcome of a write that fails so is unknown; a read may be retried.
 	ErrUnavailable = errors.New("store unavailable")
-	// ErrNoSpace: the store is full. Deletes still succeed.
+	// ErrNoSpace: the store is full. Deletes still succeed. The outcome of the
+	// write that filled it is unknown.
 	ErrNoSpace = errors.New("store is full")
 	// ErrTooLarge: the value is over the backend's limit. Nothing was written.
 	ErrTooLarge = errors.New("value too large")
+	// ErrSlow: a watch was ended because its reader did not keep up. It can be
+	// taken up again after the last revision that was read.
+	ErrSlow = errors.New("watcher too slow")
 )
+
+// WatchBacklog is how many batches a backend holds for a watcher whose reader
+// is busy. One more, and the watch ends with ErrSlow.
+const WatchBacklog = 1024
 
 // ConflictError reports a failed compare-and-swap.
 type ConflictError struct {
@@ -89,16 +97,19 @@ type Store interface {
 	Delete(ctx context.Context, key string, expected int64) (revision int64, err error)
 
 	// Watch streams what happens below a prefix, from a revision that is still
-	// kept, until ctx ends or the stream fails.
+	// kept, until ctx ends or the stream fails. From a revision that has not
+	// been reached it fails with ErrFutureRevision.
 	Watch(ctx context.Context, req WatchRequest) (Watcher, error)
 
 	// Revision returns the store's current revision, linearizably and without
-	// reading any object.
+	// reading any object. That of an empty store is at least one, so that zero
+	// never names a state.
 	Revision(ctx context.Context) (int64, error)
 
 	// Compact gives up the history before a revision: reads and watches from
-	// before it fail with ErrCompacted. Compacting to an older revision than
-	// before is ErrCompacted too, to a future one ErrFutureRevision.
+	// before it fail with ErrCompacted. Compacting to a revision that is not
+	// after the last one is ErrCompacted too, to a future one
+	// ErrFutureRevision.
 	Compact(ctx context.Context, revision int64) error
 
 	// Health answers quickly whether reads and writes can be expected to
@@ -159,7 +170,7 @@ type Watcher interface {
 	// end, it is never waited for without limit.
 	Batches() <-chan Batch
 	// Err is nil until Batches is closed, then the reason: ErrCompacted,
-	// ErrUnavailable, or the context's error.
+	// ErrSlow, ErrUnavailable, or the context's error.
 	Err() error
 }
 

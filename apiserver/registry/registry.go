@@ -54,6 +54,9 @@ type Resource struct {
 	// Fields are the selectable fields beside metadata.name and
 	// metadata.namespace; nil: none.
 	Fields func(runtime.Object) fields.Set
+	// Indexed names those of Fields by which so many clients watch that the
+	// cache keeps an index of their watchers (a pod's spec.nodeName).
+	Indexed []string
 
 	Subresources []Subresource
 }
@@ -115,6 +118,9 @@ type DeleteStrategy struct {
 	PrepareForDelete func(ctx context.Context, obj runtime.Object)
 	// OrphanByDefault: dependents stay unless the client says otherwise.
 	OrphanByDefault bool
+	// ReturnObject: the answer to a deletion that removed the object is the
+	// object itself (pods, services), not a Status.
+	ReturnObject bool
 	// Finished reports whether an object whose deletion has begun, and which
 	// has neither metadata finalizers nor grace left, may go (a namespace has
 	// spec.finalizers); nil: always.

@@ -1,0 +1,76 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/warning"
+
+	"github.com/yare-io/yare/apiserver/codec"
+)
+
+// readBody reads a request's body up to the limit.
+func (s *Server) readBody(r *http.Request) ([]byte, error) {
+	limit := s.config.MaxBodyBytes
+	if r.ContentLength > limit {
+		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", limit))
+	}
+	body, err := readAll(io.LimitReader(r.Body, limit+1), r.ContentLength)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("unable to read the request body: %v", err))
+	}
+	if int64(len(body)) > limit {
+		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", limit))
+	}
+	return body, nil
+}
+
+// readAll is io.ReadAll with room made beforehand for what was announced.
+func readAll(r io.Reader, announced int64) ([]byte, error) {
+	body := make([]byte, 0, max(512, announced+1))
+	for {
+		n, err := r.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if err == io.EOF {
+			return body, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(body) == cap(body) {
+			body = append(body, 0)[:len(body)]
+		}
+	}
+}
+
+// decode reads an object of a kind out of a body. What validation says that
+// the client may know about becomes warnings or the error.
+func decode(ctx context.Context, f codec.Format, body []byte, kind schema.GroupVersionKind, into runtime.Object, fieldValidation string) error {
+	strict := fieldValidation != metav1.FieldValidationIgnore
+	got, problems, err := codec.Decode(f, body, kind, into, strict)
+	if err != nil {
+		return apierrors.NewBadRequest(err.Error())
+	}
+	return strictness(ctx, got, kind, problems, fieldValidation)
+}
+
+// strictness does with unknown and duplicate fields what the client asked for.
+func strictness(ctx context.Context, got, want schema.GroupVersionKind, problems []error, fieldValidation string) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	if fieldValidation == metav1.FieldValidationStrict {
+		err := runtime.NewStrictDecodingError(problems)
+		return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", got.Kind, got.Version, want.Kind, err))
+	}
+	for _, problem := range problems {
+		warning.AddWarning(ctx, "", problem.Error())
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package codec
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+)
+
+// Decode reads a body into an empty object, whose kind and apiVersion stay
+// empty. The body may leave its kind or apiVersion out; want is then meant, and
+// when want has no version, any will do. It
+// returns the kind that the body claims to be. With strict, unknown and
+// duplicate fields come back in warnings, the object is still filled. Errors are about the
+// body and fit to show to whoever sent it. Depth is bounded by the parsers
+// (10,000 levels), size is the caller's to bound.
+func Decode(f Format, body []byte, want schema.GroupVersionKind, into runtime.Object, strict bool) (got schema.GroupVersionKind, warnings []error, err error) {
+	if f == Protobuf {
+		got, err = decodeProtobuf(body, want, into)
+	} else {
+		got, warnings, err = decodeText(f, body, want, into, strict)
+	}
+	if err == nil {
+		into.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+		return got, warnings, nil
+	}
+	return got, nil, explain(err, body, got, want)
+}
+
+func decodeText(f Format, body []byte, want schema.GroupVersionKind, into runtime.Object, strict bool) (schema.GroupVersionKind, []error, error) {
+	var warnings []error
+	if f == YAML {
+		converted, duplicates, err := fromYAML(body, strict)
+		if err != nil {
+			return schema.GroupVersionKind{}, nil, err
+		}
+		body, warnings = converted, duplicates
+	}
+	got, err := kindOf(body, want)
+	if err != nil {
+		return got, nil, err
+	}
+	if !matches(got, want) {
+		return got, nil, &MismatchError{Got: got, Want: want}
+	}
+	if !strict {
+		return got, nil, kjson.UnmarshalCaseSensitivePreserveInts(body, into)
+	}
+	more, err := kjson.UnmarshalStrict(body, into)
+	return got, append(warnings, more...), err
+}
+
+func fromYAML(body []byte, strict bool) ([]byte, []error, error) {
+	if !strict {
+		raw, err := yaml.YAMLToJSON(body)
+		return raw, nil, err
+	}
+	raw, strictErr := yaml.YAMLToJSONStrict(body)
+	if strictErr == nil {
+		return raw, nil, nil
+	}
+	raw, err := yaml.YAMLToJSON(body)
+	return raw, []error{strictErr}, err
+}
+
+// kindOf reads kind and apiVersion, and fills in what is missing.
+func kindOf(body []byte, want schema.GroupVersionKind) (schema.GroupVersionKind, error) {
+	var head struct {
+		APIVersion string `json:"apiVersion,omitempty"`
+		Kind       string `json:"kind,omitempty"`
+	}
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &head); err != nil {
+		return schema.GroupVersionKind{}, fmt.Errorf("couldn't get version/kind; json parse error: %w", err)
+	}
+	return complete(head.APIVersion, head.Kind, want)
+}
+
+func complete(apiVersion, kind string, want schema.GroupVersionKind) (schema.GroupVersionKind, error) {
+	gv := want.GroupVersion()
+	if apiVersion != "" {
+		parsed, err := schema.ParseGroupVersion(apiVersion)
+		if err != nil {
+			return schema.GroupVersionKind{}, err
+		}
+		gv = parsed
+	}
+	if kind == "" {
+		kind = want.Kind
+	}
+	return gv.WithKind(kind), nil
+}
+
+// MismatchError: the body is an object of another kind or version.
+type MismatchError struct{ Got, Want schema.GroupVersionKind }
+
+func (e *MismatchError) Error() string {
+	if e.Got.GroupVersion() != e.Want.GroupVersion() {
+		return fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)", e.Got.GroupVersion(), e.Want.GroupVersion())
+	}
+	return fmt.Sprintf("the kind in the data (%s) does not match the expected kind (%s)", e.Got.Kind, e.Want.Kind)
+}
+
+// matches compares kinds; a wanted kind without a version is wanted in any, as
+// options are.
+func matches(got, want schema.GroupVersionKind) bool {
+	return got == want || (want.Version == "" && got.Kind == want.Kind)
+}
+
+func decodeProtobuf(body []byte, want schema.GroupVersionKind, into runtime.Object) (schema.GroupVersionKind, error) {
+	got, raw, err := unwrap(body, want)
+	if err != nil {
+		return got, err
+	}
+	if !matches(got, want) {
+		return got, &MismatchError{Got: got, Want: want}
+	}
+	return got, unmarshal(raw, into)
+}
+
+// unwrap opens the envelope of protobuf data.
+func unwrap(body []byte, want schema.GroupVersionKind) (schema.GroupVersionKind, []byte, error) {
+	if len(body) < len(magic) || string(body[:len(magic)]) != magic {
+		return schema.GroupVersionKind{}, nil, errors.New("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
+	}
+	var unknown runtime.Unknown
+	if err := unknown.Unmarshal(body[len(magic):]); err != nil {
+		return schema.GroupVersionKind{}, nil, err
+	}
+	got, err := complete(unknown.APIVersion, unknown.Kind, want)
+	return got, unknown.Raw, err
+}
+
+func unmarshal(raw []byte, into runtime.Object) error {
+	m, ok := into.(unmarshaler)
+	if !ok {
+		return fmt.Errorf("%T has no protobuf form", into)
+	}
+	m.Reset()
+	return m.Unmarshal(raw)
+}
+
+// explain words a decoding error as Kubernetes does.
+func explain(err error, body []byte, got, want schema.GroupVersionKind) error {
+	var wrong *MismatchError
+	if errors.As(err, &wrong) && got.Kind == want.Kind {
+		return err
+	}
+	if got.Kind != "" {
+		return fmt.Errorf("%s in version %q cannot be handled as a %s: %w", got.Kind, got.Version, want.Kind, err)
+	}
+	return fmt.Errorf("the object provided is unrecognized (must be of type %s): %w (%s)", want.Kind, err, summary(body))
+}
+
+// summary shows the beginning of a body that could not be read.
+func summary(body []byte) string {
+	const shown = 30
+	if json.Valid(body) && len(body) < shown {
+		return string(body)
+	}
+	if len(body) > shown {
+		return hex.EncodeToString(body[:shown]) + " ..."
+	}
+	return hex.EncodeToString(body)
+}

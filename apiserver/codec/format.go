@@ -1,0 +1,166 @@
+// Package codec turns objects into bytes and back: the wire formats of the
+// API, the envelopes they share with lists and watch streams, and the bytes in
+// the store. It knows nothing of HTTP but media types, and of a kind nothing
+// but its name.
+//
+// Every format has a bare form of an object, which lacks kind and apiVersion.
+// It is what a list contains; a get or a watch event is the bare form in an
+// envelope. So one encoding, kept by the cache, serves all three.
+package codec
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
+)
+
+// Format is a wire format.
+type Format uint8
+
+// The wire formats. The zero value is JSON.
+const (
+	JSON Format = iota
+	YAML
+	Protobuf
+)
+
+// MediaType is the format's name in Accept and Content-Type.
+func (f Format) MediaType() string {
+	return [...]string{"application/json", "application/yaml", "application/vnd.kubernetes.protobuf"}[f]
+}
+
+// Bare encodes objects without kind and apiVersion. YAML has the bare form of
+// JSON. The encoders are comparable and stateless.
+func (f Format) Bare() runtime.Encoder {
+	if f == Protobuf {
+		return bareProtobuf{}
+	}
+	return bareJSON{}
+}
+
+type bareJSON struct{}
+
+func (bareJSON) Identifier() runtime.Identifier { return "yare/json" }
+
+func (bareJSON) Encode(obj runtime.Object, w io.Writer) error {
+	raw, err := json.Marshal(obj)
+	if err != nil {
+		return fmt.Errorf("encode %T as JSON: %w", obj, err)
+	}
+	_, err = w.Write(raw)
+	return err
+}
+
+type bareProtobuf struct{}
+
+func (bareProtobuf) Identifier() runtime.Identifier { return "yare/protobuf" }
+
+func (bareProtobuf) Encode(obj runtime.Object, w io.Writer) error {
+	m, ok := obj.(marshaler)
+	if !ok {
+		return fmt.Errorf("%T has no protobuf form", obj)
+	}
+	raw, err := m.Marshal()
+	if err != nil {
+		return fmt.Errorf("encode %T as protobuf: %w", obj, err)
+	}
+	_, err = w.Write(raw)
+	return err
+}
+
+type marshaler interface{ Marshal() ([]byte, error) }
+
+type unmarshaler interface {
+	Reset()
+	Unmarshal([]byte) error
+}
+
+// HasProtobuf reports whether a type has a protobuf form.
+func HasProtobuf(obj runtime.Object) bool {
+	_, out := obj.(marshaler)
+	_, in := obj.(unmarshaler)
+	return out && in
+}
+
+// Encode returns the bare form of an object.
+func Encode(f Format, obj runtime.Object) ([]byte, error) {
+	var b bytes.Buffer
+	if err := f.Bare().Encode(obj, &b); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// magic begins everything that is encoded as protobuf, in the store and on
+// the wire.
+const magic = "k8s\x00"
+
+// Wrap puts a bare object into its envelope: what a get returns.
+func Wrap(f Format, gvk schema.GroupVersionKind, bare []byte) ([]byte, error) {
+	switch f {
+	case Protobuf:
+		return wrapProtobuf(gvk, bare), nil
+	case YAML:
+		return yaml.JSONToYAML(wrapJSON(gvk, bare))
+	default:
+		return append(wrapJSON(gvk, bare), '\n'), nil
+	}
+}
+
+func wrapJSON(gvk schema.GroupVersionKind, bare []byte) []byte {
+	out := make([]byte, 0, len(bare)+len(gvk.Kind)+len(gvk.Group)+len(gvk.Version)+32)
+	out = appendTypeMeta(out, gvk)
+	if len(bare) > 2 {
+		out = append(out, ',')
+	}
+	return append(out, bare[1:]...)
+}
+
+// appendTypeMeta writes the beginning of a JSON object. Kinds, groups and
+// versions are names, and need no escaping.
+func appendTypeMeta(out []byte, gvk schema.GroupVersionKind) []byte {
+	out = append(out, `{"kind":"`...)
+	out = append(out, gvk.Kind...)
+	out = append(out, `","apiVersion":"`...)
+	out = append(out, gvk.GroupVersion().String()...)
+	return append(out, '"')
+}
+
+// wrapProtobuf writes what a runtime.Unknown would, empty encoding and type
+// included, for these are the bytes that Kubernetes keeps in etcd.
+func wrapProtobuf(gvk schema.GroupVersionKind, bare []byte) []byte {
+	out := make([]byte, 0, len(bare)+len(gvk.Kind)+len(gvk.Group)+len(gvk.Version)+32)
+	out = appendUnknownHead(out, gvk)
+	out = appendBytes(out, 2, bare)
+	return appendUnknownTail(out)
+}
+
+func appendUnknownHead(out []byte, gvk schema.GroupVersionKind) []byte {
+	out = append(out, magic...)
+	apiVersion := gvk.GroupVersion().String()
+	meta := appendBytes(nil, 1, []byte(apiVersion))
+	meta = appendBytes(meta, 2, []byte(gvk.Kind))
+	return appendBytes(out, 1, meta)
+}
+
+func appendUnknownTail(out []byte) []byte {
+	out = appendBytes(out, 3, nil)
+	return appendBytes(out, 4, nil)
+}
+
+// appendBytes writes a length-delimited protobuf field.
+func appendBytes(out []byte, field byte, value []byte) []byte {
+	out = appendField(out, field, len(value))
+	return append(out, value...)
+}
+
+func appendField(out []byte, field byte, length int) []byte {
+	out = append(out, field<<3|2)
+	return binary.AppendUvarint(out, uint64(length))
+}

@@ -1,0 +1,26 @@
+package apiserver
+
+import (
+	"net/http"
+
+	genericrequest "k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/yare-io/yare/apiserver/authn/impersonation"
+)
+
+// impersonate lets a user act as another, if it may impersonate every part of
+// that identity.
+func (s *Server) impersonate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, err := impersonation.User(r.Context(), r.Header, userOf(r.Context()), s.config.Authorizer)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		if who != nil {
+			impersonation.Strip(r.Header)
+			r = r.WithContext(genericrequest.WithUser(r.Context(), who))
+		}
+		next.ServeHTTP(w, r)
+	})
+}

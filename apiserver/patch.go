@@ -1,0 +1,124 @@
+package apiserver
+
+import (
+	"fmt"
+	"mime"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/apiserver/codec"
+	"github.com/yare-io/yare/apiserver/patch"
+)
+
+func (s *Server) handlePatch(w http.ResponseWriter, r *http.Request, c *call) error {
+	a, err := s.negotiate(r, c, c.res.offer)
+	if err != nil {
+		return err
+	}
+	p, err := s.readPatch(r, c)
+	if err != nil {
+		return err
+	}
+	wr := newWrite(r.Context(), c, admission.Update, p.options, p.options.DryRun)
+	obj, err := s.update(r.Context(), wr, func(old *current) (runtime.Object, error) {
+		return p.apply(r, c.kind(), old.obj, old.encoded, c.res.row.New)
+	})
+	if err != nil {
+		return err
+	}
+	s.reply(w, r, http.StatusOK, a, obj, fresh{obj})
+	return nil
+}
+
+// clientPatch is a patch as a client sent it.
+type clientPatch struct {
+	kind    types.PatchType
+	body    []byte
+	options *metav1.PatchOptions
+}
+
+func (s *Server) readPatch(r *http.Request, c *call) (*clientPatch, error) {
+	kind, err := patchType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, err
+	}
+	options, err := patchOptions(c.query, kind)
+	if err != nil {
+		return nil, err
+	}
+	body, err := s.readBody(r)
+	return &clientPatch{kind: kind, body: body, options: options}, err
+}
+
+func patchType(contentType string) (types.PatchType, error) {
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	if err == nil {
+		switch kind := types.PatchType(mediaType); kind {
+		case types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType:
+			return kind, nil
+		case types.ApplyYAMLPatchType:
+			return "", fmt.Errorf("%w: server-side apply (%s) is not supported by this server", codec.ErrUnsupported, kind)
+		}
+	}
+	return "", fmt.Errorf("%w: the body of the request was in an unknown format - accepted media types include: %s, %s, %s",
+		codec.ErrUnsupported, types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType)
+}
+
+// apply returns a patched copy of an object.
+func (p *clientPatch) apply(r *http.Request, kind schema.GroupVersionKind, obj runtime.Object, encoded encodable, empty func() runtime.Object) (runtime.Object, error) {
+	bare, err := encoded.Encoded(codec.JSON.Bare())
+	if err != nil {
+		return nil, err
+	}
+	original, err := codec.Wrap(codec.JSON, kind, bare)
+	if err != nil {
+		return nil, err
+	}
+	patched, problems, err := patch.Apply(p.kind, original, p.body, empty())
+	if err != nil {
+		return nil, err
+	}
+	if err := strictness(r.Context(), kind, kind, problems, p.options.FieldValidation); err != nil {
+		return nil, err
+	}
+	out := empty()
+	strict := p.options.FieldValidation != metav1.FieldValidationIgnore
+	got, problems, err := codec.Decode(codec.JSON, patched, kind, out, strict)
+	if err != nil {
+		return nil, p.unfit(err)
+	}
+	if err := strictness(r.Context(), got, kind, problems, p.options.FieldValidation); err != nil {
+		return nil, p.unfit(err)
+	}
+	return out, p.insist(out, obj)
+}
+
+// unfit says that the patch makes something of the object that it cannot be.
+func (p *clientPatch) unfit(err error) error {
+	return apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(p.body), err.Error())})
+}
+
+// insist refuses a patch that takes away the object's name, which would
+// otherwise read as a request for another object.
+func (p *clientPatch) insist(out, old runtime.Object) error {
+	m, err := meta.Accessor(out)
+	if err != nil {
+		return err
+	}
+	before, err := meta.Accessor(old)
+	if err != nil {
+		return err
+	}
+	if m.GetName() == "" {
+		m.SetName(before.GetName())
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+package apiserver
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/yare-io/yare/apiserver/codec"
+	"github.com/yare-io/yare/apiserver/registry"
+	"github.com/yare-io/yare/storage"
+	"github.com/yare-io/yare/storage/cache"
+)
+
+// resource is a row with what the server keeps beside it.
+type resource struct {
+	row *registry.Resource
+	// home is the row in whose version the objects are stored, mostly row.
+	home     *registry.Resource
+	prefix   string
+	listKind schema.GroupVersionKind
+	offer    codec.Offer
+	// fields are the labels that field selectors may use.
+	fields []string
+	// objects returns the row's part of the cache. Rows that are stored as
+	// another's version cost a copy of each object, so it is made on first use.
+	objects func() *cache.Resource
+}
+
+// resources is the set of rows that a server has. It is immutable.
+type resources struct {
+	byName  map[schema.GroupVersionResource]*resource
+	byKind  map[schema.GroupVersionKind]*resource
+	stored  map[schema.GroupResource]*resource
+	ordered []*resource
+}
+
+func newResources(rows []*registry.Resource, objects *cache.Cache) (*resources, error) {
+	set := &resources{
+		byName: make(map[schema.GroupVersionResource]*resource, len(rows)),
+		byKind: make(map[schema.GroupVersionKind]*resource, len(rows)),
+		stored: make(map[schema.GroupResource]*resource, len(rows)),
+	}
+	for _, row := range rows {
+		res := newResource(row)
+		if set.byName[row.GroupVersionResource()] != nil {
+			return nil, fmt.Errorf("resource %s is there twice", row.GroupVersionResource())
+		}
+		set.byName[row.GroupVersionResource()] = res
+		set.ordered = append(set.ordered, res)
+		if row.NewList != nil || set.byKind[row.Kind] == nil {
+			set.byKind[row.Kind] = res
+		}
+		if row.StoragePrefix != "" && row.StoredAs == nil {
+			set.stored[row.GroupResource()] = res
+		}
+	}
+	for _, res := range set.ordered {
+		if err := set.connect(res, objects); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+func newResource(row *registry.Resource) *resource {
+	res := &resource{row: row, home: row, fields: []string{"metadata.name"}}
+	if row.Namespaced {
+		res.fields = append(res.fields, "metadata.namespace")
+	}
+	if row.Fields != nil {
+		for label := range row.Fields(row.New()) {
+			res.fields = append(res.fields, label)
+		}
+	}
+	if row.StoragePrefix != "" {
+		res.prefix = "/registry/" + row.StoragePrefix + "/"
+	}
+	res.listKind = row.Kind.GroupVersion().WithKind(row.Kind.Kind + "List")
+	res.offer = codec.Offer{Formats: formats(row.New), As: []string{"Table", "PartialObjectMetadata", "PartialObjectMetadataList"}}
+	return res
+}
+
+// formats lists what bodies of a type can be written in.
+func formats(newObject func() runtime.Object) []codec.Format {
+	if codec.HasProtobuf(newObject()) {
+		return []codec.Format{codec.JSON, codec.YAML, codec.Protobuf}
+	}
+	return []codec.Format{codec.JSON, codec.YAML}
+}
+
+// connect finds the home of a stored resource and its place in the cache.
+func (set *resources) connect(res *resource, objects *cache.Cache) error {
+	if res.prefix == "" {
+		return nil
+	}
+	register := func() *cache.Resource {
+		return objects.Register(cache.Config{
+			Prefix:  res.prefix,
+			Decode:  func(kv storage.KV) (runtime.Object, error) { return set.decode(res, kv) },
+			Fields:  res.row.Fields,
+			Indexed: res.row.Indexed,
+		})
+	}
+	if res.row.StoredAs == nil {
+		registered := register()
+		res.objects = func() *cache.Resource { return registered }
+		return nil
+	}
+	home := set.byKind[res.row.StoredAs.Kind]
+	if home == nil {
+		return fmt.Errorf("resource %s is stored as %s, which is not there", res.row.GroupVersionResource(), res.row.StoredAs.Kind)
+	}
+	res.home, res.objects = home.row, sync.OnceValue(register)
+	return nil
+}
+
+// decode reads a stored object in the version of res. What is stored in
+// another version that a row knows is converted by way of the home version.
+func (set *resources) decode(res *resource, kv storage.KV) (runtime.Object, error) {
+	obj, kind, err := codec.Stored(kv.Value, func(kind schema.GroupVersionKind) runtime.Object {
+		if found := set.byKind[kind]; found != nil {
+			return found.row.New()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if kind != res.row.Kind {
+		if obj, err = set.convert(obj, kind, res); err != nil {
+			return nil, err
+		}
+	}
+	if res.row.Strategy.Default != nil {
+		res.row.Strategy.Default(obj)
+	}
+	return obj, setVersion(obj, kv.Revision)
+}
+
+// convert brings a stored object of some kind to the version of res.
+func (set *resources) convert(obj runtime.Object, kind schema.GroupVersionKind, res *resource) (runtime.Object, error) {
+	source := set.byKind[kind]
+	if source.home.Kind != res.home.Kind {
+		return nil, fmt.Errorf("found a %s among the %s", kind, res.row.Name)
+	}
+	if source.row.Strategy.Default != nil {
+		source.row.Strategy.Default(obj)
+	}
+	var err error
+	if source.row.StoredAs != nil {
+		if obj, err = source.row.StoredAs.ToStored(obj); err != nil {
+			return nil, fmt.Errorf("convert %s to the stored version: %w", kind, err)
+		}
+	}
+	if res.row.StoredAs != nil {
+		if obj, err = res.row.StoredAs.FromStored(obj); err != nil {
+			return nil, fmt.Errorf("convert to %s: %w", res.row.Kind, err)
+		}
+	}
+	return obj, nil
+}
+
+// encode returns the bytes to store for an object of res's version.
+func (res *resource) encode(obj runtime.Object) ([]byte, error) {
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	accessor.SetResourceVersion("")
+	if res.row.StoredAs != nil {
+		if obj, err = res.row.StoredAs.ToStored(obj); err != nil {
+			return nil, fmt.Errorf("convert %s to the stored version: %w", res.row.Kind, err)
+		}
+	}
+	return codec.Store(res.home.Kind, obj)
+}
+
+// key is where an object is stored.
+func (res *resource) key(namespace, name string) string {
+	return res.folder(namespace) + name
+}
+
+// folder is the prefix of the keys in a namespace, or of all when it is empty.
+func (res *resource) folder(namespace string) string {
+	if !res.row.Namespaced || namespace == "" {
+		return res.prefix
+	}
+	return res.prefix + namespace + "/"
+}
+
+// ttl is how long an object lives in the store.
+func (res *resource) ttl(obj runtime.Object) time.Duration {
+	if res.row.TTL == nil {
+		return 0
+	}
+	return res.row.TTL(obj)
+}
+
+// subresource finds a subresource by name.
+func (res *resource) subresource(name string) *registry.Subresource {
+	for i := range res.row.Subresources {
+		if res.row.Subresources[i].Name == name {
+			return &res.row.Subresources[i]
+		}
+	}
+	return nil
+}
+
+// checkFields refuses selectors for fields that cannot be selected, in the
+// words of Kubernetes.
+func (res *resource) checkFields(selector fields.Selector) error {
+	for _, requirement := range selector.Requirements() {
+		if slices.Contains(res.fields, requirement.Field) {
+			continue
+		}
+		if res.row.Fields != nil {
+			return fmt.Errorf("field label not supported: %s", requirement.Field)
+		}
+		return fmt.Errorf("%q is not a known field selector: only %q, %q", requirement.Field, "metadata.name", "metadata.namespace")
+	}
+	return nil
+}
+
+// setVersion writes a store revision into an object's metadata.
+func setVersion(obj runtime.Object, revision int64) error {
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return err
+	}
+	accessor.SetResourceVersion(strconv.FormatInt(revision, 10))
+	return nil
+}
+
+// parseVersion reads a resourceVersion.
+func parseVersion(version string) (int64, error) {
+	revision, err := strconv.ParseInt(version, 10, 64)
+	if err != nil || revision < 0 || strings.HasPrefix(version, "+") {
+		return 0, fmt.Errorf("strconv.ParseUint: parsing %q: invalid syntax", version)
+	}
+	return revision, nil
+}

@@ -1,0 +1,226 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/clock"
+
+	"github.com/yare-io/yare/apiserver/codec"
+	"github.com/yare-io/yare/apiserver/table"
+	"github.com/yare-io/yare/storage/cache"
+)
+
+func (s *Server) handleWatch(w http.ResponseWriter, r *http.Request, c *call) error {
+	a, err := s.negotiate(r, c, streams(c.res.offer))
+	if err != nil {
+		return err
+	}
+	sel, err := selectionOf(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := s.watchContext(r.Context(), sel)
+	defer cancel()
+	events, err := c.res.objects().Watch(ctx, sel.watchOptions(c.res.folder(c.namespace)))
+	stream := &stream{answer: a, res: c.res, clock: s.clock, w: w, control: http.NewResponseController(w), patience: s.config.Timeouts.Write}
+	if errors.Is(err, cache.ErrExpired) {
+		// An expired watch is told so within the stream, as watches of long
+		// standing are.
+		stream.begin()
+		stream.fail(apiError(err, c.res.row.GroupResource(), ""))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	gauge := s.metrics.watching(c.res.row)
+	gauge.Inc()
+	defer gauge.Dec()
+	stream.begin()
+	stream.run(ctx, events)
+	return nil
+}
+
+// streams leaves out what cannot be framed.
+func streams(offer codec.Offer) codec.Offer {
+	kept := codec.Offer{As: offer.As}
+	for _, f := range offer.Formats {
+		if f != codec.YAML {
+			kept.Formats = append(kept.Formats, f)
+		}
+	}
+	return kept
+}
+
+// watchContext ends with the request, after the time that the client or else
+// the server sets, and when the server stops.
+func (s *Server) watchContext(ctx context.Context, sel *selection) (context.Context, context.CancelFunc) {
+	limit := s.config.Timeouts.MinWatch + rand.N(s.config.Timeouts.MinWatch)
+	if sel.TimeoutSeconds != nil && *sel.TimeoutSeconds > 0 {
+		limit = time.Duration(*sel.TimeoutSeconds) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	release := context.AfterFunc(s.stopping, cancel)
+	return ctx, func() { release(); cancel() }
+}
+
+// watchOptions says where a watch begins. Without a resourceVersion, or at
+// "0", it begins with the current objects.
+func (sel *selection) watchOptions(folder string) cache.WatchOptions {
+	options := cache.WatchOptions{Prefix: folder, Predicate: sel.predicate, Bookmarks: sel.AllowWatchBookmarks, After: sel.revision}
+	if sel.ResourceVersion == "" {
+		options.After = cache.Consistent
+	}
+	if sel.SendInitialEvents != nil {
+		options.InitialEvents = *sel.SendInitialEvents
+	} else {
+		options.InitialEvents = sel.revision == 0
+	}
+	return options
+}
+
+// stream writes watch events to one client.
+type stream struct {
+	answer
+	res      *resource
+	clock    clock.PassiveClock
+	w        http.ResponseWriter
+	control  *http.ResponseController
+	patience time.Duration
+	// headed: the column definitions of a table have been sent.
+	headed bool
+}
+
+// begin sends the headers, so that the client knows that the watch is on.
+func (t *stream) begin() {
+	mediaType := t.out.Format.MediaType()
+	if t.out.Format != codec.JSON {
+		mediaType += ";stream=watch"
+	}
+	t.w.Header().Set("Content-Type", mediaType)
+	t.w.Header().Set("Cache-Control", "no-cache, private")
+	t.w.WriteHeader(http.StatusOK)
+	_ = t.control.Flush()
+}
+
+// run sends events until the watch or the client ends.
+func (t *stream) run(ctx context.Context, events *cache.Watch) {
+	for {
+		batch, err := events.Next(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				t.fail(apiError(err, t.res.row.GroupResource(), ""))
+			}
+			return
+		}
+		if !t.deliver(batch) {
+			return
+		}
+	}
+}
+
+// deliver writes a batch and flushes it; false when the client is gone.
+func (t *stream) deliver(batch []cache.Event) bool {
+	_ = t.control.SetWriteDeadline(time.Now().Add(t.patience))
+	for i := range batch {
+		frame, err := t.frame(&batch[i])
+		if err != nil {
+			t.fail(err)
+			return false
+		}
+		if _, err := t.w.Write(frame); err != nil {
+			return false
+		}
+	}
+	return t.control.Flush() == nil
+}
+
+// frame returns an event's bytes. All streams of the same form share them,
+// except for the first table of each, which alone has column definitions.
+func (t *stream) frame(event *cache.Event) ([]byte, error) {
+	if event.Type == watch.Bookmark {
+		return t.bookmark(event)
+	}
+	if t.out.As == "Table" && !t.headed {
+		t.headed = true
+		return t.build(event, true)
+	}
+	return event.Frame(t.frameKey(), func() ([]byte, error) { return t.build(event, false) })
+}
+
+// frameKey names the form of the stream.
+func (t *stream) frameKey() string {
+	key := t.out.Format.MediaType()
+	if t.out.As != "" {
+		key += "/" + t.out.As + "/" + t.out.AsVersion + "/" + string(t.tables.Include)
+	}
+	return key
+}
+
+func (t *stream) build(event *cache.Event, header bool) ([]byte, error) {
+	body, err := t.object(event.Object.Object, event.Object, header)
+	if err != nil {
+		return nil, err
+	}
+	return codec.Frame(t.out.Format, string(event.Type), body), nil
+}
+
+func (t *stream) object(obj runtime.Object, from encodable, header bool) ([]byte, error) {
+	switch t.out.As {
+	case "Table":
+		t.tables.Now = t.clock.Now()
+		return t.tables.Make(listMetaOf(obj), []table.Source{t.source(obj, from)}, header)
+	case "PartialObjectMetadata", "PartialObjectMetadataList":
+		return t.wrap(from, t.out.Format.Metadata(), t.partialKind())
+	default:
+		return t.wrap(from, t.out.Format.Bare(), t.kind)
+	}
+}
+
+func (t *stream) partialKind() schema.GroupVersionKind {
+	kind := t.out.AsKind()
+	kind.Kind = "PartialObjectMetadata"
+	return kind
+}
+
+// bookmark tells how far the watch has come, in an object that has nothing
+// else.
+func (t *stream) bookmark(event *cache.Event) ([]byte, error) {
+	obj := t.res.row.New()
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	accessor.SetResourceVersion(strconv.FormatInt(event.Revision, 10))
+	if event.InitialEventsEnd {
+		accessor.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+	}
+	body, err := t.object(obj, fresh{obj}, !t.headed)
+	if err != nil {
+		return nil, err
+	}
+	t.headed = true
+	return codec.Frame(t.out.Format, string(watch.Bookmark), body), nil
+}
+
+// fail ends the stream with an ERROR event.
+func (t *stream) fail(err error) {
+	body, err := renderStatus(codec.Output{Format: t.out.Format}, statusOf(err))
+	if err != nil {
+		return
+	}
+	_ = t.control.SetWriteDeadline(time.Now().Add(t.patience))
+	_, _ = t.w.Write(codec.Frame(t.out.Format, string(watch.Error), body))
+	_ = t.control.Flush()
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"crypto"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/yare-io/yare/cmd/yare/pki"
+	"github.com/yare-io/yare/controllers"
+)
+
+const ( // the signers of Kubernetes that one authority may stand behind
+	signerClient        = "kubernetes.io/kube-apiserver-client"
+	signerClientKubelet = "kubernetes.io/kube-apiserver-client-kubelet"
+	signerServing       = "kubernetes.io/kubelet-serving"
+	signerLegacy        = "kubernetes.io/legacy-unknown"
+)
+
+// controllerOptions are what the flags of kube-controller-manager set.
+type controllerOptions struct {
+	kubeconfig                 string
+	controllers                []string
+	leaderElect                bool
+	allocateNodeCIDRs          bool
+	clusterCIDR, serviceCIDR   []string
+	maskIPv4, maskIPv6         int
+	signingCert, signingKey    string
+	signingDuration            time.Duration
+	rootCA                     string
+	monitorPeriod, gracePeriod time.Duration
+	terminatedPodThreshold     int
+	approveServing             bool
+}
+
+func (o *controllerOptions) add(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&o.controllers, "controllers", []string{"*"}, "controllers to run: a name, '-name' for all but it, '*' for those on by default")
+	flags.BoolVar(&o.allocateNodeCIDRs, "allocate-node-cidrs", false, "give each node a range of pod addresses")
+	flags.StringSliceVar(&o.clusterCIDR, "cluster-cidr", nil, "range of pod addresses, one for each IP family")
+	flags.StringSliceVar(&o.serviceCIDR, "service-cluster-ip-range", nil, "range of service addresses, one for each IP family")
+	flags.IntVar(&o.maskIPv4, "node-cidr-mask-size-ipv4", 24, "prefix length of a node's IPv4 pod range")
+	flags.IntVar(&o.maskIPv6, "node-cidr-mask-size-ipv6", 64, "prefix length of a node's IPv6 pod range")
+	flags.DurationVar(&o.monitorPeriod, "node-monitor-period", 5*time.Second, "how often nodes are looked at")
+	flags.DurationVar(&o.gracePeriod, "node-monitor-grace-period", 50*time.Second, "how long a node may be silent before it counts as lost")
+	flags.IntVar(&o.terminatedPodThreshold, "terminated-pod-gc-threshold", 12500, "how many ended pods are kept")
+}
+
+func (o *controllerOptions) addStandalone(flags *pflag.FlagSet) {
+	o.add(flags)
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "file that says how to reach the API server and as whom")
+	flags.BoolVar(&o.leaderElect, "leader-elect", true, "run only while holding the lease kube-system/kube-controller-manager")
+	flags.StringVar(&o.signingCert, "cluster-signing-cert-file", "", "certificate of the authority that signs certificate requests")
+	flags.StringVar(&o.signingKey, "cluster-signing-key-file", "", "its private key")
+	flags.DurationVar(&o.signingDuration, "cluster-signing-duration", 365*24*time.Hour, "longest life of a signed certificate")
+	flags.StringVar(&o.rootCA, "root-ca-file", "", "authority published to pods as kube-root-ca.crt")
+	flags.BoolVar(&o.approveServing, "approve-kubelet-serving", false, "approve kubelets' serving certificates for their node's own addresses (Yare only)")
+}
+
+func newControllerManagerCommand() *cobra.Command {
+	options, logs := &controllerOptions{}, &logFlags{}
+	command := &cobra.Command{
+		Use: "kube-controller-manager", GroupID: "component", Args: cobra.NoArgs,
+		Short: "Run the controllers against an API server",
+		Long:  "Runs the controllers that keep the cluster as its objects say it should be.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			logger, err := logs.logger()
+			if err != nil {
+				return err
+			}
+			config, err := kubeconfigFlag(options.kubeconfig)
+			if err != nil {
+				return err
+			}
+			manager, err := options.build(func(string) (*rest.Config, error) { return config, nil }, logger)
+			if err != nil {
+				return err
+			}
+			return manager.Run(cmd.Context())
+		},
+	}
+	options.addStandalone(command.Flags())
+	logs.add(command.Flags())
+	return command
+}
+
+// build reads the files that the flags name.
+func (o *controllerOptions) build(configFor func(string) (*rest.Config, error), logger *slog.Logger) (*controllers.Manager, error) {
+	var signing controllers.Signing
+	if o.signingCert != "" || o.signingKey != "" {
+		pair, err := pki.LoadKeyPair(o.signingCert, o.signingKey)
+		if err != nil {
+			return nil, fmt.Errorf("signing authority: %w", err)
+		}
+		certificate := pair.Certificate()
+		signing = signingBy(controllers.StaticCA(certificate.Leaf, certificate.PrivateKey.(crypto.Signer)), o.signingDuration)
+	}
+	var rootCA []byte
+	if o.rootCA != "" {
+		var err error
+		if rootCA, err = os.ReadFile(o.rootCA); err != nil {
+			return nil, err
+		}
+	}
+	return o.manager(configFor, signing, rootCA, logger)
+}
+
+// manager is what both the command alone and the whole server run.
+func (o *controllerOptions) manager(configFor func(string) (*rest.Config, error), signing controllers.Signing, rootCA []byte, logger *slog.Logger) (*controllers.Manager, error) {
+	config := controllers.Config{
+		Clients:                controllers.NewClients(configFor),
+		Controllers:            o.controllers,
+		Log:                    logger.With("component", "controllers"),
+		RootCA:                 rootCA,
+		Signing:                signing,
+		ApproveServing:         o.approveServing,
+		NodeMaskIPv4:           o.maskIPv4,
+		NodeMaskIPv6:           o.maskIPv6,
+		Node:                   controllers.NodeLifecycle{MonitorPeriod: o.monitorPeriod, GracePeriod: o.gracePeriod},
+		TerminatedPodThreshold: o.terminatedPodThreshold,
+	}
+	var err error
+	if config.ServiceCIDRs, err = parsePrefixes("--service-cluster-ip-range", o.serviceCIDR); err != nil {
+		return nil, err
+	}
+	if o.allocateNodeCIDRs {
+		if config.ClusterCIDRs, err = parsePrefixes("--cluster-cidr", o.clusterCIDR); err != nil {
+			return nil, err
+		}
+	}
+	if o.leaderElect {
+		config.LeaderElection = &controllers.LeaderElection{}
+	}
+	return controllers.New(config)
+}
+
+func signingBy(ca controllers.CA, duration time.Duration) controllers.Signing {
+	return controllers.Signing{
+		Signers:  map[string]controllers.CA{signerClient: ca, signerClientKubelet: ca, signerServing: ca, signerLegacy: ca},
+		Duration: duration,
+	}
+}
+
+// kubeconfigFlag reads the file a component's --kubeconfig names; without one
+// it is in a pod and uses its service account.
+func kubeconfigFlag(file string) (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", file)
+	if err != nil {
+		return nil, fmt.Errorf("--kubeconfig: %w", err)
+	}
+	config.ContentType = "application/vnd.kubernetes.protobuf"
+	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	config.QPS = -1 // the server's flow control decides
+	return config, nil
+}

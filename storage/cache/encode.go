@@ -1,0 +1,120 @@
+package cache
+
+import (
+	"container/list"
+	"errors"
+	"sync"
+	"sync/atomic"
+)
+
+// encodings bounds the bytes that all memos of a cache hold. It works as a
+// clock: a hand goes round over the encodings and drops those that were not
+// used since it last came by, so that a hit costs one atomic store and no
+// shared lock.
+type encodings struct {
+	limit int64
+
+	mu   sync.Mutex
+	size int64
+	// ring has the *encoding values; hand is the next to be looked at, nil for
+	// the front.
+	ring list.List
+	hand *list.Element
+}
+
+// memo keeps the encodings of one object or event. The zero value, with budget
+// set, is ready.
+type memo struct {
+	budget *encodings
+
+	mu      sync.Mutex
+	entries map[string]*encoding
+}
+
+type encoding struct {
+	owner *memo
+	key   string
+	used  atomic.Bool
+
+	once  sync.Once
+	bytes []byte
+	err   error
+}
+
+var errEncoderPanicked = errors.New("encoder panicked")
+
+// get returns the encoding for a key and builds it when it is not there. Who
+// comes while it is being built waits and gets the same bytes. Errors are not
+// kept.
+func (m *memo) get(key string, build func() ([]byte, error)) ([]byte, error) {
+	m.mu.Lock()
+	e, ok := m.entries[key]
+	if !ok {
+		e = &encoding{owner: m, key: key}
+		if m.entries == nil {
+			m.entries = make(map[string]*encoding, 1)
+		}
+		m.entries[key] = e
+	}
+	m.mu.Unlock()
+
+	e.once.Do(func() {
+		kept := false
+		e.err = errEncoderPanicked
+		defer func() {
+			if !kept {
+				m.drop(e)
+			}
+		}()
+		e.bytes, e.err = build()
+		kept = e.err == nil && m.budget.add(e)
+	})
+	if !e.used.Load() {
+		e.used.Store(true)
+	}
+	return e.bytes, e.err
+}
+
+func (m *memo) drop(e *encoding) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.entries[e.key] == e {
+		delete(m.entries, e.key)
+	}
+}
+
+// add takes an encoding into the budget, or returns false when it alone would
+// take more than an eighth of it.
+func (b *encodings) add(e *encoding) bool {
+	size := int64(len(e.bytes))
+	if size > b.limit/8 {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.size += size
+	for b.size > b.limit && b.ring.Len() > 0 {
+		b.turn()
+	}
+	if b.hand != nil {
+		b.ring.InsertBefore(e, b.hand)
+	} else {
+		b.ring.PushBack(e)
+	}
+	return true
+}
+
+// turn moves the hand by one and drops what it finds unused. After one round
+// everything is unused, so add makes at most two.
+func (b *encodings) turn() {
+	at := b.hand
+	if at == nil {
+		at = b.ring.Front()
+	}
+	b.hand = at.Next()
+	if e := at.Value.(*encoding); !e.used.Swap(false) {
+		b.ring.Remove(at)
+		b.size -= int64(len(e.bytes))
+		e.owner.drop(e)
+	}
+}

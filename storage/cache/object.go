@@ -1,0 +1,98 @@
+package cache
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/yare-io/yare/storage"
+)
+
+// Object is a decoded object in the cache. Nothing in it may be changed: it is
+// shared by everyone who reads it.
+type Object struct {
+	Key string
+	// Revision at which the object was last written; for the object of a
+	// Deleted event that of the event. The object's resourceVersion says the
+	// same.
+	Revision int64
+	Object   runtime.Object
+	Labels   labels.Set
+	// Fields are those of Config.Fields with metadata.name and
+	// metadata.namespace.
+	Fields fields.Set
+
+	encoded memo
+}
+
+// Encoded returns the object as e writes it. Encodings are kept by
+// e.Identifier and made once, however many ask at the same time. The bytes are
+// shared and must not be changed.
+func (o *Object) Encoded(e runtime.Encoder) ([]byte, error) {
+	return o.encoded.get(string(e.Identifier()), func() ([]byte, error) {
+		return runtime.Encode(e, o.Object)
+	})
+}
+
+// Predicate selects objects. The zero value selects all.
+type Predicate struct {
+	Labels labels.Selector
+	Fields fields.Selector
+}
+
+// Empty reports whether the predicate selects every object.
+func (p Predicate) Empty() bool {
+	return (p.Labels == nil || p.Labels.Empty()) && (p.Fields == nil || p.Fields.Empty())
+}
+
+// Matches reports whether the predicate selects an object.
+func (p Predicate) Matches(o *Object) bool {
+	return (p.Labels == nil || p.Labels.Matches(o.Labels)) && (p.Fields == nil || p.Fields.Matches(o.Fields))
+}
+
+const (
+	nameField      = "metadata.name"
+	namespaceField = "metadata.namespace"
+)
+
+// decode makes an Object of a stored value.
+func (r *Resource) decode(kv storage.KV) (*Object, error) {
+	obj, err := r.config.Decode(kv)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s at revision %d: %w", kv.Key, kv.Revision, err)
+	}
+	return r.newObject(kv.Key, kv.Revision, obj)
+}
+
+func (r *Resource) newObject(key string, revision int64, obj runtime.Object) (*Object, error) {
+	metadata, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s at revision %d: %w", key, revision, err)
+	}
+	o := &Object{Key: key, Revision: revision, Object: obj, Labels: metadata.GetLabels()}
+	if r.config.Fields != nil {
+		o.Fields = r.config.Fields(obj)
+	}
+	if o.Fields == nil {
+		o.Fields = make(fields.Set, 2)
+	}
+	o.Fields[nameField] = metadata.GetName()
+	o.Fields[namespaceField] = metadata.GetNamespace()
+	o.encoded.budget = r.cache.encodings
+	return o, nil
+}
+
+// at returns a copy that claims another revision, for events in which an object
+// is seen for the last time.
+func (o *Object) at(revision int64) *Object {
+	obj := o.Object.DeepCopyObject()
+	if metadata, err := meta.Accessor(obj); err == nil {
+		metadata.SetResourceVersion(fmt.Sprint(revision))
+	}
+	last := &Object{Key: o.Key, Revision: revision, Object: obj, Labels: o.Labels, Fields: o.Fields}
+	last.encoded.budget = o.encoded.budget
+	return last
+}
