@@ -1,6 +1,9 @@
 package apiserver
 
 import (
+	"bufio"
+	"context"
+	"net"
 	"net/http"
 	"slices"
 
@@ -18,7 +21,6 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, c *call) error 
 		Subresource: c.sub.Name,
 		Path:        c.info.Remainder,
 		Query:       c.query,
-		Stopping:    s.stopping.Done(),
 	}
 	connector := s.config.Connect[c.res.row.Name+"/"+c.sub.Name]
 	if err := s.mayStream(r, c); err != nil {
@@ -29,7 +31,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, c *call) error 
 			return err
 		}
 	}
-	return connector.Connect(w, r, target)
+	return connector.Connect(&hijackable{ResponseWriter: w, stopping: s.stopping}, r, target)
 }
 
 // mayStream asks for the right to create a stream even where the client begins
@@ -52,4 +54,38 @@ func (s *Server) admitConnect(r *http.Request, wr *write) error {
 		return err
 	}
 	return s.judge(r.Context(), wr, options, nil)
+}
+
+// hijackable closes the connections that handlers take over when the server
+// stops, for nobody else knows of them then.
+type hijackable struct {
+	http.ResponseWriter
+	stopping context.Context
+}
+
+// Hijack implements http.Hijacker.
+func (h *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	release := context.AfterFunc(h.stopping, func() { _ = conn.Close() })
+	return &hijacked{Conn: conn, release: release}, buffered, nil
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (h *hijackable) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
+// Flush implements http.Flusher.
+func (h *hijackable) Flush() { _ = http.NewResponseController(h.ResponseWriter).Flush() }
+
+type hijacked struct {
+	net.Conn
+	release func() bool
+}
+
+// Close implements net.Conn.
+func (c *hijacked) Close() error {
+	c.release()
+	return c.Conn.Close()
 }

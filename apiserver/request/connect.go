@@ -19,8 +19,6 @@ type Target struct {
 	// when there is nothing.
 	Path  string
 	Query url.Values
-	// Stopping is closed when the server stops.
-	Stopping <-chan struct{}
 }
 
 // Connector serves a subresource that is a stream or a proxy.
