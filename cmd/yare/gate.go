@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -55,6 +56,11 @@ func newGate(options *apiServerOptions, t *trust, client kubernetes.Interface, f
 	}
 	g.discovery, err = serviceaccount.NewDiscovery(options.issuer, "", t.tokenKeys)
 	return g, err
+}
+
+// reviewToken says who a token is from, for those who ask by TokenReview.
+func (g *gate) reviewToken(ctx context.Context, review *authenticationv1.TokenReview) error {
+	return authn.ReviewToken(ctx, g.authenticator.Tokens(), g.requests.Audiences, review)
 }
 
 func (o *apiServerOptions) tokenAudiences() []string {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/yare-io/yare/cmd/yare/containerd"
 	"github.com/yare-io/yare/kubelet"
+	"github.com/yare-io/yare/kubelet/podnetwork"
 	kubeletserver "github.com/yare-io/yare/kubelet/server"
 	"github.com/yare-io/yare/kubelet/server/auth"
 	"github.com/yare-io/yare/kubeproxy"
@@ -72,7 +73,12 @@ func runNode(ctx context.Context, c nodeConfig) (err error) {
 	if err != nil {
 		return err
 	}
+	network, err := c.podNetwork(client)
+	if err != nil {
+		return err
+	}
 	group.Go(func() error { return node.Run(ctx) })
+	group.Go(func() error { return network.Run(ctx) })
 	group.Go(func() error { return proxy.Run(ctx) })
 	group.Go(func() error { return c.reportReady(ctx, client) })
 	return group.Wait()
@@ -165,6 +171,24 @@ func (c *nodeConfig) proxy(client kubernetes.Interface) (*kubeproxy.Proxy, error
 	return kubeproxy.New(kubeproxy.Config{
 		Client: client, NodeName: c.options.name, ClusterCIDRs: clusterCIDRs, Logger: c.logger.With("component", "kube-proxy"),
 	})
+}
+
+// podNetwork connects pods with each other, on this node and across nodes.
+func (c *nodeConfig) podNetwork(client kubernetes.Interface) (*podnetwork.Agent, error) {
+	clusterCIDRs, err := parsePrefixes("--cluster-cidr", c.clusterCIDR)
+	if err != nil {
+		return nil, err
+	}
+	config := c.options.podNetwork()
+	config.Client, config.NodeName, config.ClusterCIDRs = client, c.options.name, clusterCIDRs
+	config.Logger = c.logger.With("component", "pod-network")
+	return podnetwork.New(config)
+}
+
+// podNetwork is where the network's files are, which is all that removing it
+// takes.
+func (o *nodeOptions) podNetwork() podnetwork.Config {
+	return podnetwork.Config{CNIConfDir: o.cniConfDir(), IPAMDir: filepath.Join(o.dataDir, "cni-addresses")}
 }
 
 // reportReady tells the person at the terminal when the node is Ready.
