@@ -19,14 +19,13 @@ func (s *Scheduler) scheduleOne(ctx context.Context, pod *queue.Pod) {
 		s.queue.Done(pod)
 		return
 	}
-	snapshot := s.cluster.Snapshot()
-	result, err := s.decider.decide(p, pod.Info, snapshot)
+	result, err := s.decider.decide(p, pod.Info, s.cluster.Snapshot())
 	s.metrics.algorithm.Observe(s.since(start).Seconds())
 	switch {
 	case err != nil:
 		s.inBackground(s.failed(ctx, p, pod, start, err))
 	case result.diagnosis != nil:
-		s.inBackground(s.unschedulable(ctx, p, pod, start, result.diagnosis, snapshot))
+		s.inBackground(s.unschedulable(ctx, p, pod, start, result))
 	default:
 		s.inBackground(s.assume(ctx, p, pod, start, result))
 	}

@@ -25,6 +25,8 @@ func newDecider(nominated *state.Nominated) *decider {
 type decision struct {
 	node      string
 	diagnosis *Diagnosis
+	// attempt is set with a diagnosis that lists nodes.
+	attempt *attempt
 	// evaluated and feasible count nodes.
 	evaluated, feasible int
 }
@@ -61,7 +63,7 @@ func (d *decider) decide(p *profile, pod *framework.PodInfo, snapshot *framework
 	}
 	result := decision{evaluated: len(snapshot.Nodes), feasible: len(feasible)}
 	if len(feasible) == 0 {
-		result.diagnosis = diagnosis
+		result.diagnosis, result.attempt = diagnosis, a
 		return result, nil
 	}
 	result.node, err = d.choose(a, feasible)

@@ -11,19 +11,23 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 
-	"github.com/yare-io/yare/scheduler/framework"
 	"github.com/yare-io/yare/scheduler/queue"
 )
 
 // unschedulable ends an attempt that found no node: room is made by preemption
 // if that helps, and the pod waits for a change in the cluster. What it returns
 // tells the API.
-func (s *Scheduler) unschedulable(ctx context.Context, p *profile, pod *queue.Pod, start time.Time, d *Diagnosis, snapshot *framework.Snapshot) (tell func()) {
-	nominated := s.preempt(ctx, p, pod.Info, d, snapshot)
+func (s *Scheduler) unschedulable(ctx context.Context, p *profile, pod *queue.Pod, start time.Time, result decision) (tell func()) {
+	d := result.diagnosis
+	nominated, evict := s.preempt(ctx, p, pod.Info, result)
 	s.metrics.attempted(p.name, resultUnschedulable, s.since(start))
 	s.verdicts.set(pod.Info, d, s.cfg.Clock.Now())
 	s.log.Debug("pod cannot be scheduled", "pod", pod.Info.Key(), "reason", d.Message())
-	return s.requeue(ctx, p, pod, d.Rejectors(), failureReport{reason: v1.PodReasonUnschedulable, message: d.Message(), nominated: nominated})
+	inform := s.requeue(ctx, p, pod, d.Rejectors(), failureReport{reason: v1.PodReasonUnschedulable, message: d.Message(), nominated: nominated})
+	return func() {
+		evict()
+		inform()
+	}
 }
 
 // failed ends an attempt that went wrong; the pod is tried again after backoff.

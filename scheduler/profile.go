@@ -22,7 +22,9 @@ type profile struct {
 	reservers  []framework.Reserver
 	preBinders []framework.PreBinder
 	binder     framework.Binder
-	preempts   bool
+	// preemption is nil where it is turned off.
+	preemption *plugins.DefaultPreemption
+	sources    plugins.Sources
 	// wakes holds what each plugin that said so wants to be woken by.
 	wakes map[string][]framework.Wake
 }
@@ -59,7 +61,7 @@ func newProfiles(cfg *schedconfig.KubeSchedulerConfiguration, registry plugins.R
 }
 
 func newProfile(cfg *schedconfig.KubeSchedulerProfile, registry plugins.Registry, sources plugins.Sources) (*profile, error) {
-	p := &profile{name: DefaultSchedulerName, wakes: map[string][]framework.Wake{}}
+	p := &profile{name: DefaultSchedulerName, sources: sources, wakes: map[string][]framework.Wake{}}
 	if cfg.SchedulerName != nil && *cfg.SchedulerName != "" {
 		p.name = *cfg.SchedulerName
 	}
@@ -67,7 +69,7 @@ func newProfile(cfg *schedconfig.KubeSchedulerProfile, registry plugins.Registry
 	if points == nil {
 		points = &schedconfig.Plugins{}
 	}
-	b := profileBuilder{profile: p, registry: registry, sources: sources, args: map[string]runtime.RawExtension{}, made: map[string]framework.Plugin{}}
+	b := profileBuilder{profile: p, registry: registry, args: map[string]runtime.RawExtension{}, made: map[string]framework.Plugin{}}
 	for _, c := range cfg.PluginConfig {
 		if registry[c.Name] == nil {
 			return nil, fmt.Errorf("profile %q configures the unknown plugin %q", p.name, c.Name)
@@ -114,7 +116,6 @@ func apply(base []choice, set *schedconfig.PluginSet) []choice {
 type profileBuilder struct {
 	*profile
 	registry   plugins.Registry
-	sources    plugins.Sources
 	args       map[string]runtime.RawExtension
 	made       map[string]framework.Plugin
 	everywhere []choice
@@ -204,9 +205,11 @@ func (b *profileBuilder) joinBinder(plugin framework.Plugin) bool {
 }
 
 func (b *profileBuilder) joinPreemption(plugin framework.Plugin) bool {
-	preempts := plugin.Name() == "DefaultPreemption"
-	b.preempts = b.preempts || preempts
-	return preempts
+	preemption, ok := plugin.(*plugins.DefaultPreemption)
+	if ok {
+		b.preemption = preemption
+	}
+	return ok
 }
 
 // gate returns the first rejection of the profile's gates.

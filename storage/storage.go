@@ -30,7 +30,8 @@ var (
 	// ErrUnavailable: the store cannot be reached or cannot make progress. The
 	// outcome of a write that fails so is unknown; a read may be retried.
 	ErrUnavailable = errors.New("store unavailable")
-	// ErrNoSpace: the store is full. Deletes still succeed.
+	// ErrNoSpace: the store is full. Deletes still succeed. The outcome of the
+	// write that filled it is unknown.
 	ErrNoSpace = errors.New("store is full")
 	// ErrTooLarge: the value is over the backend's limit. Nothing was written.
 	ErrTooLarge = errors.New("value too large")
@@ -101,7 +102,8 @@ type Store interface {
 	Watch(ctx context.Context, req WatchRequest) (Watcher, error)
 
 	// Revision returns the store's current revision, linearizably and without
-	// reading any object.
+	// reading any object. That of an empty store is at least one, so that zero
+	// never names a state.
 	Revision(ctx context.Context) (int64, error)
 
 	// Compact gives up the history before a revision: reads and watches from

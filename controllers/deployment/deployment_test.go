@@ -195,7 +195,12 @@ func TestDeadlineIsNoticedAndShown(t *testing.T) {
 func TestPausedDeploymentScalesButDoesNotRoll(t *testing.T) {
 	w := newWorld(2, intstr.FromInt32(1), intstr.FromInt32(0))
 	w.settle()
-	w.edit(func(s *appsv1.DeploymentSpec) { s.Paused = true; s.Template = template("v2"); three := int32(3); s.Replicas = &three })
+	w.edit(func(s *appsv1.DeploymentSpec) {
+		s.Paused = true
+		s.Template = template("v2")
+		three := int32(3)
+		s.Replicas = &three
+	})
 	w.settle()
 	if w.setOf("v2") != nil || *w.setOf("v1").Spec.Replicas != 3 {
 		t.Errorf("sets are %v", w.sets)

@@ -2,7 +2,6 @@ package slicepack
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -17,7 +16,7 @@ import (
 )
 
 // ErrStale says that the cache does not show the last writes yet.
-var ErrStale = errors.New("endpoint slice informer cache is out of date")
+var ErrStale = fmt.Errorf("endpoint slice informer cache is out of date: %w", worker.ErrAgain)
 
 // deletedGeneration marks a slice that was deleted and may still be cached.
 const deletedGeneration = -1

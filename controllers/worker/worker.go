@@ -5,6 +5,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -41,6 +42,10 @@ type Options[K comparable] struct {
 	// retries a second in all).
 	Limiter workqueue.TypedRateLimiter[K]
 }
+
+// ErrAgain is what Reconcile returns, or wraps, when all went well but there is
+// more to do later: the key is retried with back-off and nothing is logged.
+var ErrAgain = errors.New("not done yet")
 
 // Loop is a queue of keys and the workers that drain it.
 type Loop[K comparable] struct {
@@ -117,26 +122,28 @@ func (l *Loop[K]) next(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return true
 	}
-	err := l.reconcile(ctx, key)
+	err := guarded(ctx, func(ctx context.Context) error { return l.options.Reconcile(ctx, key) })
 	switch {
 	case err == nil:
 		l.queue.Forget(key)
 	case ctx.Err() == nil:
-		l.log.Warn("reconcile failed, will retry", "key", fmt.Sprint(key), "err", err)
+		if !errors.Is(err, ErrAgain) {
+			l.log.Warn("reconcile failed, will retry", "key", fmt.Sprint(key), "err", err)
+		}
 		l.queue.AddRateLimited(key)
 	}
 	return true
 }
 
-// reconcile turns a panic into an error: one bad object must not take the other
+// guarded turns a panic into an error: one bad object must not take the other
 // parts of the process down with it.
-func (l *Loop[K]) reconcile(ctx context.Context, key K) (err error) {
+func guarded(ctx context.Context, do func(context.Context) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return l.options.Reconcile(ctx, key)
+	return do(ctx)
 }
 
 // Together runs all runners at once and returns the first error once all have

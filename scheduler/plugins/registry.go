@@ -36,6 +36,9 @@ func Builtin() Registry {
 		"NodeResourcesBalancedAllocation": withArgs(func(_ Sources, args *config.NodeResourcesBalancedAllocationArgs) (framework.Plugin, error) {
 			return NewNodeResourcesBalancedAllocation(args), nil
 		}),
+		DefaultPreemptionName: withArgs(func(_ Sources, args *config.DefaultPreemptionArgs) (framework.Plugin, error) {
+			return NewDefaultPreemption(args)
+		}),
 		"DefaultBinder": func(s Sources, _ runtime.RawExtension) (framework.Plugin, error) {
 			return DefaultBinder{Client: s.Client}, nil
 		},
@@ -59,6 +62,7 @@ func Defaults() []Default {
 		{Name: nodeAffinityName, Weight: 2},
 		{Name: "NodePorts"},
 		{Name: fitName, Weight: 1},
+		{Name: DefaultPreemptionName},
 		{Name: "NodeResourcesBalancedAllocation", Weight: 1},
 		{Name: "ImageLocality", Weight: 1},
 		{Name: "DefaultBinder"},

@@ -33,11 +33,12 @@ type Resource struct {
 	// epoch is raised when the store's history turned out to be another one.
 	epoch int
 
-	tree *btree.BTreeG[*Object]
+	hints hints
+	tree  *btree.BTreeG[*Object]
 	// clone of tree that readers share, nil after a change.
 	clone *btree.BTreeG[*Object]
 	// kept are the states that pages are being read from, latest last.
-	kept []snapshot
+	kept []keptSnapshot
 	// broken says of keys that cannot be decoded why; tree may have an older
 	// object for them.
 	broken map[string]error
@@ -104,6 +105,17 @@ func (r *Resource) WaitReady(ctx context.Context) error {
 // caller holds mu.
 func (r *Resource) revision() int64 { return max(r.last, r.cache.revision.Load()) }
 
+// usable fails while the resource starts over. The caller holds mu.
+func (r *Resource) usable() error {
+	if r.ended != nil {
+		return r.ended
+	}
+	if !r.loaded {
+		return fmt.Errorf("%s starts over: %w", r.config.Prefix, storage.ErrUnavailable)
+	}
+	return nil
+}
+
 // receive takes events from the feed, which is the only caller once the
 // resource is loaded.
 func (r *Resource) receive(events []storage.Event) {
@@ -136,7 +148,7 @@ func (r *Resource) decodeEvents(events []storage.Event) []update {
 	for i, event := range events {
 		u := update{key: event.KV.Key, revision: event.KV.Revision}
 		if event.Type != storage.Deleted {
-			u.object, u.err = r.decode(event.KV)
+			u.object, u.err = r.fromEvent(event.KV)
 		}
 		updates[i] = u
 	}
@@ -198,9 +210,8 @@ func (r *Resource) finish(updates []update, revision int64) bool {
 	}
 	r.base, r.last, r.floor = revision, revision, revision
 	r.all.drop(len(r.all.changes))
-	for _, t := range r.topics {
-		t.drop(len(t.changes))
-	}
+	// Watches of an earlier epoch have the old topics.
+	clear(r.topics)
 	r.mu.Unlock()
 	for {
 		r.mu.Lock()

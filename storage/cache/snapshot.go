@@ -3,7 +3,9 @@ package cache
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/btree"
 
@@ -16,9 +18,18 @@ type snapshot struct {
 	revision int64
 }
 
+// keptSnapshot is one that pages are being read from.
+type keptSnapshot struct {
+	snapshot
+	used time.Time
+}
+
 const (
 	// keptSnapshots is how many states are kept for pages still to be read.
 	keptSnapshots = 16
+	// pageTime is how long a client may take between two pages before its
+	// state is dropped. The store may have it for longer.
+	pageTime = 5 * time.Minute
 	// mostUndone is how many changes are undone to get an older state before
 	// asking the store is cheaper.
 	mostUndone = 8192
@@ -32,10 +43,11 @@ func (r *Resource) current() snapshot {
 	return snapshot{r.clone, r.revision()}
 }
 
-func (r *Resource) now() snapshot {
+// now returns the latest state. It fails while the resource starts over.
+func (r *Resource) now() (snapshot, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.current()
+	return r.current(), r.usable()
 }
 
 // at returns the state at a revision that has been reached, if it is kept or
@@ -45,15 +57,15 @@ func (r *Resource) at(revision int64) (snapshot, bool) {
 	for _, s := range r.kept {
 		if s.revision == revision {
 			r.mu.Unlock()
-			return s, true
+			return s.snapshot, true
 		}
 	}
-	if revision >= r.last && revision <= r.revision() {
+	if r.loaded && revision >= r.last && revision <= r.revision() {
 		defer r.mu.Unlock()
 		return snapshot{r.current().tree, revision}, true
 	}
 	undo := r.all.changes[r.all.after(revision)-r.all.first:]
-	if revision < r.floor || revision > r.last || len(undo) > mostUndone {
+	if !r.loaded || revision < r.floor || revision > r.last || len(undo) > mostUndone {
 		r.mu.Unlock()
 		return snapshot{}, false
 	}
@@ -75,22 +87,27 @@ func (r *Resource) at(revision int64) (snapshot, bool) {
 func (r *Resource) keep(s snapshot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range r.kept {
-		if r.kept[i].revision == s.revision {
-			r.kept = append(append(r.kept[:i:i], r.kept[i+1:]...), s)
-			return
-		}
-	}
+	r.kept = slices.DeleteFunc(r.kept, func(k keptSnapshot) bool { return k.revision == s.revision })
 	if len(r.kept) == keptSnapshots {
-		r.kept = append(r.kept[:0:0], r.kept[1:]...)
+		r.kept = slices.Delete(r.kept, 0, 1)
 	}
-	r.kept = append(r.kept, s)
+	r.kept = append(r.kept, keptSnapshot{s, r.cache.clock.Now()})
 }
 
-// page reads a state as the options say.
-func (s snapshot) page(o ListOptions) *Page {
-	page := &Page{Revision: s.revision}
-	counting := o.Predicate.Empty()
+// dropKept forgets the states that nobody has read from for long. The caller
+// holds mu.
+func (r *Resource) dropKept(now time.Time) {
+	n := 0
+	for n < len(r.kept) && now.Sub(r.kept[n].used) > pageTime {
+		n++
+	}
+	r.kept = slices.Delete(r.kept, 0, n)
+}
+
+// page reads a state as the options say, and counts the objects that are left
+// if it is asked to.
+func (s snapshot) page(o ListOptions, counting bool) *Page {
+	page := &Page{Revision: s.revision, Objects: make([]*Object, 0, s.size(o))}
 	s.tree.AscendGreaterOrEqual(&Object{Key: max(o.From, o.Prefix)}, func(obj *Object) bool {
 		if !strings.HasPrefix(obj.Key, o.Prefix) {
 			return false
@@ -113,6 +130,17 @@ func (s snapshot) page(o ListOptions) *Page {
 		page.Remaining = 0
 	}
 	return page
+}
+
+// size is a guess at how many objects a page will have.
+func (s snapshot) size(o ListOptions) int {
+	switch {
+	case !o.Predicate.Empty():
+		return 0
+	case o.Limit > 0:
+		return min(o.Limit, s.tree.Len())
+	}
+	return s.tree.Len()
 }
 
 // listStore reads what the cache does not have from the store: a revision from

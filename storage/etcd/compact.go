@@ -46,6 +46,9 @@ func (s *store) compactForever() {
 		case <-ticker.C():
 		}
 		next, err := s.compactOnce(s.ctx, r)
+		if errors.Is(err, storage.ErrNoSpace) {
+			next, err = s.relieve(s.ctx, r)
+		}
 		if err != nil && s.ctx.Err() == nil {
 			s.config.Logger.Warn("cannot compact etcd", "revision", r.revision, "err", err)
 		}

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 	"k8s.io/utils/clock"
 
@@ -94,9 +95,9 @@ func (c Config) withDefaults() (Config, error) {
 type store struct {
 	config Config
 	client *clientv3.Client
-	// stopServer ends the embedded server; nil for an external one.
-	stopServer func()
-	leases     leases
+	// server is the embedded one, nil when etcd is external.
+	server *embed.Etcd
+	leases leases
 
 	// ctx ends when Close begins; running counts the requests, watches and
 	// loops that Close waits for.
@@ -122,7 +123,7 @@ func Open(ctx context.Context, config Config) (storage.Store, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	logger := zap.New(zapCore{logger: config.Logger.With("component", "etcd")})
 	if config.Dir != "" {
-		s.client, s.stopServer, err = startServer(ctx, config, logger)
+		s.client, s.server, err = startServer(ctx, config, logger)
 	} else {
 		s.client, err = connect(config, logger)
 	}
@@ -154,8 +155,8 @@ func (s *store) Close() error {
 	s.cancel()
 	s.running.Wait()
 	err := s.client.Close()
-	if s.stopServer != nil {
-		s.stopServer()
+	if s.server != nil {
+		s.server.Close()
 	}
 	// The client's own context is what it was cancelled with.
 	if err != nil && !errors.Is(err, context.Canceled) {

@@ -26,9 +26,9 @@ const (
 	electionMillis = 5 * tickMillis
 )
 
-// startServer runs etcd in this process and returns a client that calls it
-// directly, and a function that stops it.
-func startServer(ctx context.Context, config Config, logger *zap.Logger) (*clientv3.Client, func(), error) {
+// startServer runs etcd in this process and returns it with a client that calls
+// it directly.
+func startServer(ctx context.Context, config Config, logger *zap.Logger) (*clientv3.Client, *embed.Etcd, error) {
 	settings, err := serverSettings(config, logger)
 	if err != nil {
 		return nil, nil, err
@@ -43,7 +43,7 @@ func startServer(ctx context.Context, config Config, logger *zap.Logger) (*clien
 	}
 	select {
 	case <-server.Server.ReadyNotify():
-		return v3client.New(server.Server), server.Close, nil
+		return v3client.New(server.Server), server, nil
 	case <-server.Server.StopNotify():
 		err = fmt.Errorf("start etcd in %s: it stopped at once", config.Dir)
 	case err = <-server.Err():

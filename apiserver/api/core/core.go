@@ -21,9 +21,9 @@ type Deps struct {
 	EventTTL time.Duration
 	// Services hands out cluster addresses and node ports.
 	Services ServiceAllocator
-	// Tokens signs service-account tokens. Without it the token subresource
-	// answers with an error.
-	Tokens TokenIssuer
+	// IssueToken answers the token subresource of service accounts; without it
+	// there are no tokens to be had.
+	IssueToken registry.Action
 }
 
 // Resources returns the rows of the group.
@@ -37,7 +37,7 @@ func Resources(d Deps) []*registry.Resource {
 		namespaces(),
 		nodes(),
 		persistentVolumeClaims(),
-		persistentVolumes(),
+		persistentVolumes(d),
 		pods(d),
 		podTemplates(),
 		replicationControllers(),

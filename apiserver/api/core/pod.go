@@ -27,9 +27,10 @@ func pods(d Deps) *registry.Resource {
 			ValidateUpdate:   registry.CheckUpdate(validatePodUpdate),
 			Warnings:         podWarnings,
 		},
-		Delete:       registry.DeleteStrategy{GracePeriod: podGrace},
+		Delete:       registry.DeleteStrategy{GracePeriod: podGrace, ReturnObject: true},
 		Columns:      podColumns(),
 		Fields:       podFields,
+		Indexed:      []string{"spec.nodeName"},
 		Subresources: podSubresources(d),
 	}
 }

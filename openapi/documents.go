@@ -1,0 +1,176 @@
+package openapi
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/yare-io/yare/apiserver/registry"
+)
+
+// errNoDocument says that there is no document of that name.
+var errNoDocument = errors.New("no such OpenAPI document")
+
+// documentKey names one document in one encoding: the OpenAPI 2 document, a
+// part of the OpenAPI 3 documents, or, with neither, the index of these.
+type documentKey struct {
+	media string
+	v2    bool
+	part  string
+}
+
+// documents makes and keeps documents. One is made at a time: making one takes
+// some megabytes for a moment.
+type documents struct {
+	config Config
+
+	mu sync.Mutex
+	// What follows is of these rows.
+	rows []*registry.Resource
+	// hashes are those of the parts by name; nil: not computed yet.
+	hashes map[string]string
+	// compressed are the documents that were asked for.
+	compressed map[documentKey][]byte
+}
+
+// hash identifies the content of a document without making it: it covers all
+// that a document is made of.
+func (d *documents) hash(key documentKey) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refresh()
+	return d.hashOf(key)
+}
+
+// get returns a document, compressed, and its hash.
+func (d *documents) get(key documentKey) (compressed []byte, hash string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refresh()
+	if hash, err = d.hashOf(key); err != nil {
+		return nil, "", err
+	}
+	if compressed, ok := d.compressed[key]; ok {
+		return compressed, hash, nil
+	}
+	content, err := d.build(key)
+	if err != nil {
+		return nil, "", err
+	}
+	if compressed, err = compress(content); err != nil {
+		return nil, "", err
+	}
+	d.compressed[key] = compressed
+	return compressed, hash, nil
+}
+
+func (d *documents) hashOf(key documentKey) (string, error) {
+	if err := d.computeHashes(); err != nil {
+		return "", err
+	}
+	if key.part == "" {
+		return d.hashOfAll(), nil
+	}
+	hash, ok := d.hashes[key.part]
+	if !ok {
+		return "", errNoDocument
+	}
+	return hash, nil
+}
+
+// refresh drops everything when other rows are served now.
+func (d *documents) refresh() {
+	rows := d.config.Rows()
+	if d.compressed != nil && slices.Equal(rows, d.rows) {
+		return
+	}
+	d.rows, d.hashes, d.compressed = slices.Clone(rows), nil, map[documentKey][]byte{}
+}
+
+// models are those in the binary and those of the rows that have none there.
+func (d *documents) models() (*models, error) {
+	m, err := loadModels()
+	if err != nil {
+		return nil, err
+	}
+	return m.withUntyped(d.rows), nil
+}
+
+func (d *documents) computeHashes() error {
+	if d.hashes != nil {
+		return nil
+	}
+	m, err := d.models()
+	if err != nil {
+		return err
+	}
+	hashes := map[string]string{}
+	for _, p := range partsOf(d.rows) {
+		paths, err := marshal(v3Paths(p.endpoints(m)))
+		if err != nil {
+			return fmt.Errorf("paths of %s: %w", p.name, err)
+		}
+		digest := modelsDigest()
+		hashes[p.name] = hexHash(digest[:], []byte(d.config.Version), paths)
+	}
+	d.hashes = hashes
+	return nil
+}
+
+func (d *documents) hashOfAll() string {
+	var all []byte
+	for _, name := range slices.Sorted(maps.Keys(d.hashes)) {
+		all = append(all, name+"="+d.hashes[name]+"\n"...)
+	}
+	return hexHash(all)
+}
+
+func hexHash(contents ...[]byte) string {
+	h := sha256.New()
+	for _, content := range contents {
+		h.Write(content)
+	}
+	return fmt.Sprintf("%X", h.Sum(nil))
+}
+
+func (d *documents) build(key documentKey) ([]byte, error) {
+	if key.part == "" && !key.v2 {
+		return d.index()
+	}
+	m, err := d.models()
+	if err != nil {
+		return nil, err
+	}
+	parts := partsOf(d.rows)
+	if key.v2 {
+		content, err := v2JSON(parts, m, d.config.Version)
+		if err == nil && key.media != mediaJSON {
+			return v2Protobuf(content)
+		}
+		return content, err
+	}
+	i := slices.IndexFunc(parts, func(p part) bool { return p.name == key.part })
+	if i < 0 {
+		return nil, errNoDocument
+	}
+	content, err := v3JSON(parts[i], m, d.config.Version)
+	if err == nil && key.media != mediaJSON {
+		return v3Protobuf(content)
+	}
+	return content, err
+}
+
+// index lists the OpenAPI 3 documents, whose hashes are known by then.
+func (d *documents) index() ([]byte, error) {
+	type location struct {
+		ServerRelativeURL string `json:"serverRelativeURL"`
+	}
+	paths := make(map[string]location, len(d.hashes))
+	for name, hash := range d.hashes {
+		paths[name] = location{relativeURL(name, hash)}
+	}
+	return marshal(map[string]any{"paths": paths})
+}
