@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/informers"
 
 	"github.com/yare-io/yare/apiserver"
+	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/api"
 	"github.com/yare-io/yare/apiserver/discovery"
 	"github.com/yare-io/yare/apiserver/proxy"
@@ -24,7 +25,16 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	if s.gate, err = newGate(s.options, s.trust, client, s.informers); err != nil {
 		return err
 	}
+	ports, err := s.options.nodePorts()
+	if err != nil {
+		return err
+	}
+	s.allocation, err = allocation.New(allocation.Config{Store: s.store, Networks: services, Ports: ports, Logger: s.logger})
+	if err != nil {
+		return err
+	}
 	rows := api.Resources(api.Deps{
+		Services:    s.allocation,
 		EventTTL:    s.options.eventTTL,
 		IssueToken:  s.gate.requests.Create,
 		ReviewToken: s.gate.reviewToken,

@@ -18,6 +18,7 @@ import (
 	"github.com/yare-io/yare/apiserver/authz/node"
 	"github.com/yare-io/yare/apiserver/authz/rbac"
 	rbacbootstrap "github.com/yare-io/yare/apiserver/authz/rbac/bootstrap"
+	"github.com/yare-io/yare/apiserver/authz/rbac/escalation"
 )
 
 // publicPaths are all that is answered without credentials.
@@ -44,13 +45,19 @@ func newGate(options *apiServerOptions, t *trust, client kubernetes.Interface, f
 	if g.policy, err = rbacbootstrap.Load(rbacbootstrap.DefaultGates); err != nil {
 		return nil, err
 	}
-	if g.authorizer, err = newAuthorizer(options, g.policy, factory); err != nil {
+	roles := rbac.New()
+	if _, err := roles.Follow(factory); err != nil {
+		return nil, err
+	}
+	if g.authorizer, err = newAuthorizer(options, roles, g.policy, factory); err != nil {
 		return nil, err
 	}
 	g.admission, err = builtin.Plugins(builtin.Deps{Client: client, Informers: factory, Authorizer: g.authorizer}, options.enablePlugins, options.disablePlugins)
 	if err != nil {
 		return nil, err
 	}
+	// Nobody gives what they do not hold: not a plugin that can be turned off.
+	g.admission = append(g.admission, escalation.New(roles, g.authorizer))
 	g.requests = &serviceaccount.Requests{
 		Issuer: t.tokenIssuer, Audiences: options.tokenAudiences(), MaxLifetime: options.maxTokenLifetime, Extend: true,
 	}
@@ -95,17 +102,13 @@ func newAuthenticator(options *apiServerOptions, t *trust, client kubernetes.Int
 	return authn.New(config)
 }
 
-func newAuthorizer(options *apiServerOptions, policy *rbacbootstrap.Policy, factory informers.SharedInformerFactory) (*authz.Authorizer, error) {
+func newAuthorizer(options *apiServerOptions, roles *rbac.Authorizer, policy *rbacbootstrap.Policy, factory informers.SharedInformerFactory) (*authz.Authorizer, error) {
 	config := authz.Config{Authorizers: map[authz.Mode]authorizer.Authorizer{}}
 	for _, name := range options.authorizationModes {
 		mode := authz.Mode(name)
 		config.Modes = append(config.Modes, mode)
 		switch mode {
 		case authz.RBAC:
-			roles := rbac.New()
-			if _, err := roles.Follow(factory); err != nil {
-				return nil, err
-			}
 			config.Authorizers[mode] = roles
 		case authz.Node:
 			nodes := node.New(policy.NodeRules())

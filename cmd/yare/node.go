@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -132,33 +130,21 @@ func (c *nodeConfig) kubelet(client kubernetes.Interface, endpoint string) (*kub
 		Settings:        settings,
 		Labels:          c.options.labels,
 		Taints:          taints,
-		Serve:           c.serveKubelet(client),
+		Server:          c.kubeletServer(client),
 		Logger:          c.logger.With("component", "kubelet"),
 	})
 }
 
-// serveKubelet is the node's own HTTPS API, open to whom the API server lets
+// kubeletServer is the node's own HTTPS API, open to whom the API server lets
 // in.
-func (c *nodeConfig) serveKubelet(client kubernetes.Interface) func(context.Context, kubeletserver.Backend) error {
-	return func(ctx context.Context, backend kubeletserver.Backend) error {
-		listener, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(int(c.options.kubeletPort))))
-		if err != nil {
-			return err
-		}
-		server, err := kubeletserver.New(kubeletserver.Config{
-			Backend: backend, NodeName: c.options.name, Listener: listener,
-			TLS: &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert, GetCertificate: c.serving},
-			Authenticator: auth.NewAuthenticator(auth.Authenticators{
-				ClientCAs: func() *x509.CertPool { return c.clientCA },
-				Tokens:    client.AuthenticationV1().TokenReviews(),
-			}),
-			Authorizer: auth.NewAuthorizer(auth.Authorizers{Reviews: client.AuthorizationV1().SubjectAccessReviews()}),
-			Logger:     c.logger.With("component", "kubelet"),
-		})
-		if err != nil {
-			return errors.Join(err, listener.Close())
-		}
-		return server.Run(ctx)
+func (c *nodeConfig) kubeletServer(client kubernetes.Interface) *kubeletserver.Config {
+	return &kubeletserver.Config{
+		TLS: &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert, GetCertificate: c.serving},
+		Authenticator: auth.NewAuthenticator(auth.Authenticators{
+			ClientCAs: func() *x509.CertPool { return c.clientCA },
+			Tokens:    client.AuthenticationV1().TokenReviews(),
+		}),
+		Authorizer: auth.NewAuthorizer(auth.Authorizers{Reviews: client.AuthorizationV1().SubjectAccessReviews()}),
 	}
 }
 
