@@ -31,7 +31,7 @@ func (s *Server) handleAction(w http.ResponseWriter, r *http.Request, c *call) e
 	if err := c.address(obj); err != nil {
 		return err
 	}
-	wr := newWrite(r.Context(), c, admission.Create, options, options.DryRun)
+	wr := newWrite(r.Context(), c, admission.Create, options, options.DryRun, "")
 	wr.fillDefaults(obj)
 	if obj, err = s.mutate(r.Context(), wr, obj, nil); err != nil {
 		return err

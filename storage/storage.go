@@ -102,7 +102,8 @@ type Store interface {
 	Watch(ctx context.Context, req WatchRequest) (Watcher, error)
 
 	// Revision returns the store's current revision, linearizably and without
-	// reading any object.
+	// reading any object. That of an empty store is at least one, so that zero
+	// never names a state.
 	Revision(ctx context.Context) (int64, error)
 
 	// Compact gives up the history before a revision: reads and watches from

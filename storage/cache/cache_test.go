@@ -63,7 +63,7 @@ func pod(key string, tweaks ...string) []byte {
 }
 
 type fixture struct {
-	t     *testing.T
+	t     testing.TB
 	ctx   context.Context
 	store storage.Store
 	cache *cache.Cache
@@ -71,11 +71,11 @@ type fixture struct {
 }
 
 // start runs a cache over a store until the test ends.
-func start(t *testing.T, store storage.Store, options ...cache.Option) *fixture {
+func start(t testing.TB, store storage.Store, options ...cache.Option) *fixture {
 	t.Helper()
 	c := cache.New(store, nil, options...)
 	f := &fixture{t: t, store: store, cache: c, pods: c.Register(podConfig())}
-	run(t, c)
+	t.Cleanup(running(t, c))
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(cancel)
 	f.ctx = ctx
@@ -85,19 +85,20 @@ func start(t *testing.T, store storage.Store, options ...cache.Option) *fixture 
 	return f
 }
 
-func run(t *testing.T, c *cache.Cache) {
+// running runs a cache until the returned function is called.
+func running(t testing.TB, c *cache.Cache) func() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
-	t.Cleanup(func() {
+	return func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
-	})
+	}
 }
 
-func newStore(t *testing.T) *memory.Store {
+func newStore(t testing.TB) *memory.Store {
 	store := memory.New(memory.Config{})
 	t.Cleanup(func() { _ = store.Close() })
 	return store

@@ -50,10 +50,13 @@ func (r *Resource) Get(ctx context.Context, key string, minRevision int64) (*Obj
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	if err := r.usable(); err != nil {
+		return nil, err
+	}
 	if err := r.broken[key]; err != nil {
 		return nil, err
 	}
-	if o, ok := r.tree.Get(&Object{Key: key}); ok {
+	if o, ok := r.objects.get(key); ok {
 		return o, nil
 	}
 	return nil, fmt.Errorf("get %s: %w", key, storage.ErrNotFound)
@@ -84,13 +87,13 @@ func (r *Resource) List(ctx context.Context, o ListOptions) (*Page, error) {
 		if s, ok = r.at(o.Revision); !ok {
 			return r.listStore(ctx, o.Revision, o)
 		}
-	} else {
-		s = r.now()
+	} else if s, err = r.now(); err != nil {
+		return nil, err
 	}
 	if err := r.whole(o.Prefix); err != nil {
 		return nil, err
 	}
-	page := s.page(o)
+	page := s.page(o, o.Predicate.Empty())
 	if page.Next != "" {
 		r.keep(s)
 	}

@@ -33,6 +33,8 @@ type topic struct {
 	// changes[0], counted from the topic's beginning.
 	changes []*change
 	first   int64
+	// floor is a revision whose successors are all here, or have been dropped.
+	floor int64
 	// watches is how many cursors there are.
 	watches int
 	changed broadcast
@@ -83,21 +85,15 @@ type topicKey struct{ folder, field, value string }
 
 // topicFor picks the narrowest topic that has everything a watch may want.
 func (r *Resource) topicFor(prefix string, p Predicate) topicKey {
-	exact := func(field string) (string, bool) {
-		if p.Fields == nil {
-			return "", false
-		}
-		return p.Fields.RequiresExactMatch(field)
-	}
 	inFolder := len(prefix) > len(r.config.Prefix) && folder(prefix) == prefix
-	if name, ok := exact(nameField); ok {
+	if name, ok := p.exactly(nameField); ok {
 		if inFolder {
 			return topicKey{folder: prefix, field: nameField, value: name}
 		}
 		return topicKey{field: nameField, value: name}
 	}
 	for _, field := range r.config.Indexed {
-		if value, ok := exact(field); ok {
+		if value, ok := p.exactly(field); ok {
 			return topicKey{field: field, value: value}
 		}
 	}
@@ -128,32 +124,45 @@ func (r *Resource) topicsOf(c *change, visit func(topicKey)) {
 	}
 }
 
-// subscribe returns a topic with its changes so far. The caller holds mu.
-func (r *Resource) subscribe(key topicKey) *topic {
-	if key == (topicKey{}) {
-		r.all.watches++
-		return &r.all
-	}
-	t, ok := r.topics[key]
-	if !ok {
-		t = &topic{}
-		for _, c := range r.all.changes {
-			r.topicsOf(c, func(k topicKey) {
-				if k == key {
-					t.addOnce(c)
-				}
-			})
+// subscribe returns a topic that has the changes after a revision, which all
+// has too. The caller holds mu.
+func (r *Resource) subscribe(key topicKey, after int64) *topic {
+	t := &r.all
+	if key != (topicKey{}) {
+		if t = r.topics[key]; t == nil {
+			t = &topic{floor: r.revision()}
+			r.topics[key] = t
 		}
-		r.topics[key] = t
+		r.fill(t, key, after)
 	}
 	t.watches++
 	return t
 }
 
+// fill puts in front of a topic's changes those after a revision that it does
+// not have, because no watch has asked for them so far.
+func (r *Resource) fill(t *topic, key topicKey, after int64) {
+	if after >= t.floor {
+		return
+	}
+	older := &topic{}
+	missing := r.all.changes[r.all.after(after)-r.all.first : r.all.after(t.floor)-r.all.first]
+	for _, c := range missing {
+		r.topicsOf(c, func(k topicKey) {
+			if k == key {
+				older.addOnce(c)
+			}
+		})
+	}
+	t.first -= int64(len(older.changes))
+	t.changes = append(older.changes, t.changes...)
+	t.floor = after
+}
+
 // unsubscribe gives back what subscribe returned. The caller holds mu.
 func (r *Resource) unsubscribe(key topicKey, t *topic) {
 	t.watches--
-	if t.watches == 0 && t != &r.all {
+	if t.watches == 0 && r.topics[key] == t {
 		delete(r.topics, key)
 	}
 }
@@ -197,6 +206,7 @@ func (r *Resource) record(c *change) {
 
 // trim drops what is over the limit or no longer fresh. The caller holds mu.
 func (r *Resource) trim(now time.Time) {
+	r.dropKept(now)
 	n := max(0, len(r.all.changes)-r.cache.eventLimit)
 	for len(r.all.changes)-n > fewChanges && now.Sub(r.all.changes[n].at) > freshness {
 		n++

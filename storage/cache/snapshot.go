@@ -3,22 +3,30 @@ package cache
 import (
 	"context"
 	"fmt"
-	"strings"
-
-	"github.com/google/btree"
+	"slices"
+	"time"
 
 	"github.com/yare-io/yare/storage"
 )
 
 // snapshot is an unchanging state of a resource.
 type snapshot struct {
-	tree     *btree.BTreeG[*Object]
+	objects  *objects
 	revision int64
+}
+
+// keptSnapshot is one that pages are being read from.
+type keptSnapshot struct {
+	snapshot
+	used time.Time
 }
 
 const (
 	// keptSnapshots is how many states are kept for pages still to be read.
 	keptSnapshots = 16
+	// pageTime is how long a client may take between two pages before its
+	// state is dropped. The store may have it for longer.
+	pageTime = 5 * time.Minute
 	// mostUndone is how many changes are undone to get an older state before
 	// asking the store is cheaper.
 	mostUndone = 8192
@@ -27,15 +35,16 @@ const (
 // current returns the latest state. The caller holds mu.
 func (r *Resource) current() snapshot {
 	if r.clone == nil {
-		r.clone = r.tree.Clone()
+		r.clone = r.objects.clone()
 	}
 	return snapshot{r.clone, r.revision()}
 }
 
-func (r *Resource) now() snapshot {
+// now returns the latest state. It fails while the resource starts over.
+func (r *Resource) now() (snapshot, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.current()
+	return r.current(), r.usable()
 }
 
 // at returns the state at a revision that has been reached, if it is kept or
@@ -45,56 +54,58 @@ func (r *Resource) at(revision int64) (snapshot, bool) {
 	for _, s := range r.kept {
 		if s.revision == revision {
 			r.mu.Unlock()
-			return s, true
+			return s.snapshot, true
 		}
 	}
-	if revision >= r.last && revision <= r.revision() {
+	if r.loaded && revision >= r.last && revision <= r.revision() {
 		defer r.mu.Unlock()
-		return snapshot{r.current().tree, revision}, true
+		return snapshot{r.current().objects, revision}, true
 	}
 	undo := r.all.changes[r.all.after(revision)-r.all.first:]
-	if revision < r.floor || revision > r.last || len(undo) > mostUndone {
+	if !r.loaded || revision < r.floor || revision > r.last || len(undo) > mostUndone {
 		r.mu.Unlock()
 		return snapshot{}, false
 	}
 	undo = append([]*change(nil), undo...)
-	tree := r.tree.Clone()
+	old := r.objects.clone()
 	r.mu.Unlock()
 
 	for i := len(undo) - 1; i >= 0; i-- {
 		if undo[i].previous != nil {
-			tree.ReplaceOrInsert(undo[i].previous)
+			old.put(undo[i].previous)
 		} else {
-			tree.Delete(undo[i].current)
+			old.remove(undo[i].current.Key)
 		}
 	}
-	return snapshot{tree, revision}, true
+	return snapshot{old, revision}, true
 }
 
 // keep remembers a state for the pages that follow.
 func (r *Resource) keep(s snapshot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range r.kept {
-		if r.kept[i].revision == s.revision {
-			r.kept = append(append(r.kept[:i:i], r.kept[i+1:]...), s)
-			return
-		}
-	}
+	r.kept = slices.DeleteFunc(r.kept, func(k keptSnapshot) bool { return k.revision == s.revision })
 	if len(r.kept) == keptSnapshots {
-		r.kept = append(r.kept[:0:0], r.kept[1:]...)
+		r.kept = slices.Delete(r.kept, 0, 1)
 	}
-	r.kept = append(r.kept, s)
+	r.kept = append(r.kept, keptSnapshot{s, r.cache.clock.Now()})
 }
 
-// page reads a state as the options say.
-func (s snapshot) page(o ListOptions) *Page {
-	page := &Page{Revision: s.revision}
-	counting := o.Predicate.Empty()
-	s.tree.AscendGreaterOrEqual(&Object{Key: max(o.From, o.Prefix)}, func(obj *Object) bool {
-		if !strings.HasPrefix(obj.Key, o.Prefix) {
-			return false
-		}
+// dropKept forgets the states that nobody has read from for long. The caller
+// holds mu.
+func (r *Resource) dropKept(now time.Time) {
+	n := 0
+	for n < len(r.kept) && now.Sub(r.kept[n].used) > pageTime {
+		n++
+	}
+	r.kept = slices.Delete(r.kept, 0, n)
+}
+
+// page reads a state as the options say, and counts the objects that are left
+// if it is asked to.
+func (s snapshot) page(o ListOptions, counting bool) *Page {
+	page := &Page{Revision: s.revision, Objects: make([]*Object, 0, s.size(o))}
+	s.objects.ascend(o.Prefix, o.From, o.Predicate, func(obj *Object) bool {
 		if page.Next != "" {
 			page.Remaining++
 			return true
@@ -113,6 +124,20 @@ func (s snapshot) page(o ListOptions) *Page {
 		page.Remaining = 0
 	}
 	return page
+}
+
+// manyObjects is where making room for all of them at once stops paying.
+const manyObjects = 1024
+
+// size is a guess at how many objects a page will have.
+func (s snapshot) size(o ListOptions) int {
+	switch {
+	case !o.Predicate.Empty():
+		return 0
+	case o.Limit > 0:
+		return min(o.Limit, s.objects.byKey.Len())
+	}
+	return min(manyObjects, s.objects.byKey.Len())
 }
 
 // listStore reads what the cache does not have from the store: a revision from

@@ -106,8 +106,8 @@ func (w *Watch) attach() error {
 	r := w.resource
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended != nil {
-		return r.ended
+	if err := r.usable(); err != nil {
+		return err
 	}
 	w.epoch = r.epoch
 	after := w.options.After
@@ -121,7 +121,7 @@ func (w *Watch) attach() error {
 	if after < r.floor {
 		return fmt.Errorf("watch %s after revision %d, the oldest is %d: %w", w.options.Prefix, after, r.floor, ErrExpired)
 	}
-	w.topic = r.subscribe(w.key)
+	w.topic = r.subscribe(w.key, after)
 	w.position = w.topic.after(after)
 	return nil
 }
@@ -195,7 +195,7 @@ func (w *Watch) nextInitial() []Event {
 		From:      w.initialFrom,
 		Limit:     batchSize,
 		Predicate: w.options.Predicate,
-	})
+	}, false)
 	events := make([]Event, 0, len(page.Objects)+1)
 	for _, o := range page.Objects {
 		events = append(events, Event{Type: watch.Added, Object: o, Revision: o.Revision})

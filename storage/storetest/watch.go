@@ -137,7 +137,7 @@ func watchUnderWriters(h *harness) {
 	for writer := range 6 {
 		writers.Go(func() { j.write(h, writer, 100) })
 	}
-	watches := []storage.Watcher{h.mustWatch(storage.WatchRequest{Prefix: "/w/", After: max(start, 1), Progress: true})}
+	watches := []storage.Watcher{h.mustWatch(storage.WatchRequest{Prefix: "/w/", After: start, Progress: true})}
 	afters := []int64{start}
 	for range 5 {
 		after := h.mustRevision()

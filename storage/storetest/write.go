@@ -181,7 +181,7 @@ func oneWriterWins(h *harness) {
 
 func revisionsGrow(h *harness) {
 	last := h.mustRevision()
-	if last < 0 {
+	if last < 1 {
 		h.Fatalf("an empty store is at revision %d", last)
 	}
 	step := func(what string, revision int64) int64 {

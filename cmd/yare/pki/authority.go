@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"math/big"
 	"net"
@@ -30,6 +31,11 @@ type Authority struct {
 	Key         crypto.Signer
 	// CertFile and KeyFile are where the two are kept.
 	CertFile, KeyFile string
+}
+
+// PEM is the authority's certificate in PEM form.
+func (a *Authority) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate.Raw})
 }
 
 // LoadAuthority reads the authority of this name from dir, or makes it.
@@ -68,7 +74,7 @@ func (a *Authority) create(commonName string) error {
 		return err
 	}
 	a.Key = key
-	return writePair(a.CertFile, a.KeyFile, a.Certificate, key)
+	return writePair(a.CertFile, a.KeyFile, key, a.Certificate)
 }
 
 // Profile says what a certificate is for.
@@ -137,7 +143,12 @@ func (a *Authority) issue(pair *KeyPair, p Profile) error {
 	if err != nil {
 		return err
 	}
-	return writePair(pair.CertFile, pair.KeyFile, cert, key)
+	if len(p.Hosts) > 0 {
+		// A server shows its authority too, so that one who knows only the
+		// authority's hash can find it.
+		return writePair(pair.CertFile, pair.KeyFile, key, cert, a.Certificate)
+	}
+	return writePair(pair.CertFile, pair.KeyFile, key, cert)
 }
 
 // stillGood reports whether a certificate serves the profile for long enough.

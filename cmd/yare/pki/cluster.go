@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
-	"encoding/pem"
 	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
@@ -92,9 +91,4 @@ func (c *Cluster) CAPool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(c.CA.Certificate)
 	return pool
-}
-
-// CAPEM returns the main authority's certificate.
-func (c *Cluster) CAPEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.CA.Certificate.Raw})
 }

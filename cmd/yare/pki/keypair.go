@@ -160,12 +160,15 @@ func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
-func writePair(certFile, keyFile string, cert *x509.Certificate, key crypto.PrivateKey) error {
+func writePair(certFile, keyFile string, key crypto.PrivateKey, chain ...*x509.Certificate) error {
 	private, err := keyutil.MarshalPrivateKeyToPEM(key)
 	if err != nil {
 		return err
 	}
-	public := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+	var public []byte
+	for _, c := range chain {
+		public = append(public, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
 	return errors.Join(writeFile(keyFile, private, 0o600), writeFile(certFile, public, 0o644))
 }
 

@@ -1,7 +1,6 @@
 package pki
 
 import (
-	"encoding/pem"
 	"os"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -24,7 +23,7 @@ func WriteKubeconfig(file, server, user string, ca *Authority, client *KeyPair) 
 	config := clientcmdapi.NewConfig()
 	config.Clusters[cluster] = &clientcmdapi.Cluster{
 		Server:                   server,
-		CertificateAuthorityData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Certificate.Raw}),
+		CertificateAuthorityData: ca.PEM(),
 	}
 	config.AuthInfos[user] = &clientcmdapi.AuthInfo{ClientCertificateData: cert, ClientKeyData: key}
 	config.Contexts[context] = &clientcmdapi.Context{Cluster: cluster, AuthInfo: user}

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/yare-io/yare/apiserver"
+	"github.com/yare-io/yare/apiserver/bootstrap"
+	"github.com/yare-io/yare/storage"
+	"github.com/yare-io/yare/storage/etcd"
+	"github.com/yare-io/yare/storage/memory"
+)
+
+func newAPIServerCommand() *cobra.Command {
+	options, logs := &apiServerOptions{}, &logFlags{}
+	command := &cobra.Command{
+		Use: "kube-apiserver", GroupID: "component", Args: cobra.NoArgs,
+		Short: "Run the API server alone",
+		Long:  "Serves the Kubernetes API over HTTPS, on etcd or in memory.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			logger, err := logs.logger()
+			if err != nil {
+				return err
+			}
+			trust, err := options.trust()
+			if err != nil {
+				return err
+			}
+			server, err := newAPIServer(cmd.Context(), options, trust, logger)
+			if err != nil {
+				return err
+			}
+			return server.Run(cmd.Context())
+		},
+	}
+	options.addStandalone(command.Flags())
+	logs.add(command.Flags())
+	return command
+}
+
+// apiServer is an API server with all that it consists of: store, gate, rows
+// and the objects it keeps itself.
+type apiServer struct {
+	*apiserver.Server
+
+	options   *apiServerOptions
+	trust     *trust
+	logger    *slog.Logger
+	store     storage.Store
+	gate      *gate
+	informers informers.SharedInformerFactory
+	loopback  *loopback
+	listener  net.Listener
+	advertise bootstrap.Advertiser
+	// bootstrapped is set once the objects that every cluster has are there.
+	bootstrapped atomic.Bool
+	ready        chan struct{}
+}
+
+// newAPIServer opens the store and the port and puts the server together;
+// Run makes it serve. A failure leaves nothing open.
+func newAPIServer(ctx context.Context, options *apiServerOptions, trust *trust, logger *slog.Logger) (*apiServer, error) {
+	s := &apiServer{options: options, trust: trust, logger: logger.With("component", "apiserver"), loopback: &loopback{}, ready: make(chan struct{})}
+	services, err := parsePrefixes("--service-cluster-ip-range", options.serviceCIDR)
+	if err != nil {
+		return nil, err
+	}
+	if len(services) == 0 {
+		return nil, errors.New("--service-cluster-ip-range is needed")
+	}
+	if s.advertise, err = s.advertiser(services[0]); err != nil {
+		return nil, err
+	}
+	if s.listener, err = net.Listen("tcp", net.JoinHostPort(options.bindAddress, strconv.Itoa(int(options.securePort)))); err != nil {
+		return nil, err
+	}
+	if s.store, err = s.openStore(ctx); err != nil {
+		return nil, errors.Join(err, s.listener.Close())
+	}
+	if err := s.assemble(services); err != nil {
+		return nil, errors.Join(err, s.listener.Close(), s.store.Close())
+	}
+	return s, nil
+}
+
+func (s *apiServer) openStore(ctx context.Context) (storage.Store, error) {
+	config, durable, err := s.options.etcdConfig()
+	if err != nil {
+		return nil, err
+	}
+	if !durable {
+		return memory.New(memory.Config{}), nil
+	}
+	config.Logger = s.logger
+	return etcd.Open(ctx, config)
+}
+
+func (s *apiServer) advertiser(services netip.Prefix) (bootstrap.Advertiser, error) {
+	address, err := s.options.advertised()
+	if err != nil {
+		return bootstrap.Advertiser{}, fmt.Errorf("--advertise-address: %w", err)
+	}
+	first, err := nth(services, 1)
+	return bootstrap.Advertiser{
+		Client: s.client(), Address: address, Port: int32(s.options.securePort), ServiceIP: first, Logger: s.logger,
+	}, err
+}
+
+// Run serves until ctx ends, and closes the store when all else has stopped.
+func (s *apiServer) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	group, ctx := errgroup.WithContext(ctx)
+	// The cache outlives what uses it, so that requests in flight can end.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error { return s.Server.Run(caching) })
+	group.Go(func() error {
+		defer stopCaching()
+		return s.Serve(serving, s.listener, s.tls())
+	})
+	group.Go(func() error {
+		defer stopServing()
+		defer s.informers.Shutdown()
+		s.informers.StartWithContext(ctx)
+		if err := s.bootstrap(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		close(s.ready)
+		return s.advertise.Run(ctx)
+	})
+	return group.Wait()
+}
+
+// bootstrap waits for the gate to know its objects and creates what is missing.
+func (s *apiServer) bootstrap(ctx context.Context) error {
+	client := s.client()
+	if err := s.gate.policy.Reconcile(ctx, client); err != nil {
+		return fmt.Errorf("bootstrap roles: %w", err)
+	}
+	if err := bootstrap.Ensure(ctx, client, bootstrap.Options{
+		ServiceCIDRs: s.options.serviceCIDR,
+		ClientCA:     pemOf(s.trust.clientCA), RequestHeaderCA: pemOf(s.trust.requestHeaderCA),
+	}); err != nil {
+		return err
+	}
+	if err := s.advertise.EnsureService(ctx); err != nil {
+		return err
+	}
+	for informer, synced := range s.informers.WaitForCacheSync(ctx.Done()) {
+		if !synced {
+			return fmt.Errorf("informer for %s did not start: %w", informer, context.Cause(ctx))
+		}
+	}
+	s.bootstrapped.Store(true)
+	return nil
+}
+
+func (s *apiServer) tls() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		// Which of the two authorities vouches is authentication's to find out.
+		ClientAuth:     tls.RequestClientCert,
+		GetCertificate: s.trust.serving.GetCertificate,
+		NextProtos:     []string{"h2", "http/1.1"},
+	}
+}
+
+// configFor is a client configuration that reaches this server in the process,
+// as the given user.
+func (s *apiServer) configFor(info user.Info, agent string) *rest.Config {
+	return &rest.Config{
+		Host:      "https://yare.internal",
+		Transport: &asUser{loopback: s.loopback, user: info},
+		UserAgent: agent,
+		QPS:       -1, // the server's flow control decides
+		ContentConfig: rest.ContentConfig{
+			ContentType:        "application/vnd.kubernetes.protobuf",
+			AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json",
+		},
+	}
+}
+
+// client acts as the API server itself.
+func (s *apiServer) client() kubernetes.Interface {
+	return kubernetes.NewForConfigOrDie(s.configFor(&user.DefaultInfo{
+		Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated},
+	}, "kube-apiserver"))
+}
+
+// loopback breaks the ring between the server and its gate, which reads objects
+// through the server: it is filled in when the server is there, and refuses
+// before.
+type loopback struct {
+	server atomic.Pointer[apiserver.Server]
+}
+
+type asUser struct {
+	loopback *loopback
+	user     user.Info
+}
+
+// RoundTrip implements http.RoundTripper.
+func (a *asUser) RoundTrip(r *http.Request) (*http.Response, error) {
+	server := a.loopback.server.Load()
+	if server == nil {
+		return nil, errors.New("the API server is not there yet")
+	}
+	return server.Transport(a.user).RoundTrip(r)
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"crypto"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
+	"github.com/yare-io/yare/storage/etcd"
+)
+
+// apiServerOptions are what the flags of kube-apiserver set.
+type apiServerOptions struct {
+	bindAddress      string
+	securePort       uint16
+	advertiseAddress string
+	certDir          string
+	servingCert      string
+	servingKey       string
+	clientCA         string
+	tokenFile        string
+	bootstrapTokens  bool
+
+	requestHeaderCA    string
+	requestHeaderNames []string
+
+	storageBackend string
+	etcdDir        string
+	etcdListen     []string
+	etcdServers    []string
+	etcdTLS        etcd.TLS
+	eventTTL       time.Duration
+
+	serviceCIDR   []string
+	nodePortRange string
+
+	issuer           string
+	audiences        []string
+	verifyKeys       []string
+	signingKey       string
+	maxTokenLifetime time.Duration
+
+	kubeletClientCert, kubeletClientKey, kubeletCA string
+
+	authorizationModes            []string
+	enablePlugins, disablePlugins []string
+	maxReadOnly, maxMutating      int
+}
+
+func (o *apiServerOptions) add(flags *pflag.FlagSet) {
+	flags.StringVar(&o.bindAddress, "bind-address", "0.0.0.0", "address to listen on")
+	flags.Uint16Var(&o.securePort, "secure-port", 6443, "port to serve HTTPS on")
+	flags.StringVar(&o.advertiseAddress, "advertise-address", "", "address at which the cluster reaches this server (default: this machine's)")
+	flags.StringSliceVar(&o.etcdServers, "etcd-servers", nil, "URLs of an external etcd")
+	flags.StringVar(&o.etcdTLS.CA, "etcd-cafile", "", "authority that vouches for etcd")
+	flags.StringVar(&o.etcdTLS.Cert, "etcd-certfile", "", "client certificate for etcd")
+	flags.StringVar(&o.etcdTLS.Key, "etcd-keyfile", "", "its private key")
+	flags.StringVar(&o.storageBackend, "storage-backend", "etcd3", "where objects are kept: etcd3 or memory (gone when the process ends)")
+	flags.DurationVar(&o.eventTTL, "event-ttl", time.Hour, "how long events are kept")
+	flags.StringSliceVar(&o.serviceCIDR, "service-cluster-ip-range", []string{"10.96.0.0/12"}, "range of service addresses, one for each IP family")
+	flags.StringVar(&o.nodePortRange, "service-node-port-range", "30000-32767", "ports that services may open on every node")
+	flags.StringSliceVar(&o.authorizationModes, "authorization-mode", []string{"Node", "RBAC"}, "who decides what is allowed, in order: Node, RBAC, AlwaysAllow, AlwaysDeny")
+	flags.StringSliceVar(&o.enablePlugins, "enable-admission-plugins", nil, "admission plugins to run beside the default ones")
+	flags.StringSliceVar(&o.disablePlugins, "disable-admission-plugins", nil, "default admission plugins not to run")
+	flags.StringVar(&o.tokenFile, "token-auth-file", "", "CSV file with static tokens: token,user,uid,\"groups\"")
+	flags.StringVar(&o.issuer, "service-account-issuer", "https://kubernetes.default.svc.cluster.local", "issuer named in service-account tokens")
+	flags.StringSliceVar(&o.audiences, "api-audiences", nil, "audiences of tokens for this server (default: the issuer)")
+	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
+	flags.IntVar(&o.maxReadOnly, "max-requests-inflight", 400, "most read requests served at once")
+	flags.IntVar(&o.maxMutating, "max-mutating-requests-inflight", 200, "most write requests served at once")
+}
+
+// addStandalone adds the flags that name what `yare server` makes itself.
+func (o *apiServerOptions) addStandalone(flags *pflag.FlagSet) {
+	o.add(flags)
+	flags.StringVar(&o.certDir, "cert-dir", "/var/run/kubernetes", "where a self-signed serving certificate is made when none is named")
+	flags.StringVar(&o.servingCert, "tls-cert-file", "", "serving certificate")
+	flags.StringVar(&o.servingKey, "tls-private-key-file", "", "its private key")
+	flags.StringVar(&o.clientCA, "client-ca-file", "", "authority that vouches for client certificates")
+	flags.BoolVar(&o.bootstrapTokens, "enable-bootstrap-token-auth", false, "let nodes in with the bootstrap tokens kept in kube-system")
+	flags.StringVar(&o.requestHeaderCA, "requestheader-client-ca-file", "", "authority that vouches for authenticating proxies")
+	flags.StringSliceVar(&o.requestHeaderNames, "requestheader-allowed-names", nil, "common names that such proxies may have (default: any)")
+	flags.StringSliceVar(&o.verifyKeys, "service-account-key-file", nil, "keys that verify service-account tokens (default: the signing key)")
+	flags.StringVar(&o.signingKey, "service-account-signing-key-file", "", "key that signs service-account tokens")
+	flags.StringVar(&o.kubeletClientCert, "kubelet-client-certificate", "", "client certificate for kubelets")
+	flags.StringVar(&o.kubeletClientKey, "kubelet-client-key", "", "its private key")
+	flags.StringVar(&o.kubeletCA, "kubelet-certificate-authority", "", "authority that vouches for kubelets")
+}
+
+// etcdConfig says which etcd to open, and false for storage in memory.
+func (o *apiServerOptions) etcdConfig() (etcd.Config, bool, error) {
+	switch {
+	case o.storageBackend == "memory" && len(o.etcdServers) > 0:
+		return etcd.Config{}, false, errors.New("--storage-backend=memory and --etcd-servers exclude each other")
+	case o.storageBackend == "memory":
+		return etcd.Config{}, false, nil
+	case o.storageBackend != "etcd3":
+		return etcd.Config{}, false, fmt.Errorf("--storage-backend must be etcd3 or memory, not %q", o.storageBackend)
+	case len(o.etcdServers) > 0:
+		return etcd.Config{Endpoints: o.etcdServers, TLS: o.etcdTLS}, true, nil
+	case o.etcdDir == "":
+		return etcd.Config{}, false, errors.New("--etcd-servers is needed, or --storage-backend=memory")
+	}
+	return etcd.Config{Dir: o.etcdDir, Listen: o.etcdListen}, true, nil
+}
+
+// advertised is the address at which others reach this server.
+func (o *apiServerOptions) advertised() (netip.Addr, error) {
+	if o.advertiseAddress != "" {
+		return netip.ParseAddr(o.advertiseAddress)
+	}
+	if bound, err := netip.ParseAddr(o.bindAddress); err == nil && !bound.IsUnspecified() {
+		return bound, nil
+	}
+	return hostAddress()
+}
+
+// keys reads the key that signs service-account tokens and those that verify
+// them.
+func (o *apiServerOptions) keys() (crypto.Signer, *serviceaccount.Keys, error) {
+	if o.signingKey == "" {
+		return nil, nil, errors.New("--service-account-signing-key-file is needed")
+	}
+	data, err := os.ReadFile(o.signingKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	signer, err := serviceaccount.ParsePrivateKey(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", o.signingKey, err)
+	}
+	public := []crypto.PublicKey{signer.Public()}
+	for _, file := range o.verifyKeys {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, nil, err
+		}
+		more, err := serviceaccount.ParsePublicKeys(data)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", file, err)
+		}
+		public = append(public, more...)
+	}
+	keys, err := serviceaccount.NewKeys(public...)
+	return signer, keys, err
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+
+	"k8s.io/client-go/informers"
+
+	"github.com/yare-io/yare/apiserver"
+	"github.com/yare-io/yare/apiserver/api"
+	"github.com/yare-io/yare/apiserver/discovery"
+	"github.com/yare-io/yare/apiserver/proxy"
+	"github.com/yare-io/yare/apiserver/registry"
+	"github.com/yare-io/yare/openapi"
+)
+
+// assemble puts the server together from rows, gate and documents.
+func (s *apiServer) assemble(services []netip.Prefix) error {
+	client := s.client()
+	s.informers = informers.NewSharedInformerFactory(client, 0)
+	var err error
+	if s.gate, err = newGate(s.options, s.trust, client, s.informers); err != nil {
+		return err
+	}
+	rows := api.Resources(api.Deps{
+		EventTTL:    s.options.eventTTL,
+		IssueToken:  s.gate.requests.Create,
+		ReviewToken: s.gate.reviewToken,
+		Authorizer:  s.gate.authorizer,
+		Rules:       s.gate.authorizer,
+	})
+	streams, err := proxy.New(proxy.Config{KubeletTLS: s.trust.kubeletTLS()})
+	if err != nil {
+		return err
+	}
+	s.Server, err = apiserver.New(apiserver.Config{
+		Store:         s.store,
+		Rows:          rows,
+		Authenticator: s.gate.authenticator,
+		Authorizer:    s.gate.authorizer,
+		Admission:     s.gate.admission,
+		Connect:       streams.Connectors(),
+		Documents:     documents,
+		Checks:        []apiserver.Check{{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}},
+		Logger:        s.logger,
+		MaxReadOnly:   s.options.maxReadOnly,
+		MaxMutating:   s.options.maxMutating,
+	})
+	if err != nil {
+		return err
+	}
+	s.loopback.server.Store(s.Server)
+	return nil
+}
+
+func (s *apiServer) checkBootstrap(context.Context) error {
+	if !s.bootstrapped.Load() {
+		return errors.New("the objects that every cluster has are not there yet")
+	}
+	return nil
+}
+
+// documents are what clients read about the rows.
+func documents(rows func() []*registry.Resource) map[string]http.Handler {
+	described := discovery.New(discovery.Config{Rows: rows})
+	schemas := openapi.New(openapi.Config{Rows: rows, Version: version})
+	return map[string]http.Handler{"/api": described, "/apis": described, "/openapi/v2": schemas, "/openapi/v3": schemas}
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	bootstraputil "k8s.io/cluster-bootstrap/token/util"
+
+	"github.com/yare-io/yare/apiserver/bootstrap"
+	"github.com/yare-io/yare/cmd/yare/clusterdns"
+	"github.com/yare-io/yare/cmd/yare/pki"
+	"github.com/yare-io/yare/controllers"
+)
+
+func newServerCommand() *cobra.Command {
+	options, logs := &serverOptions{}, &logFlags{}
+	command := &cobra.Command{
+		Use: "server", GroupID: "cluster", Args: cobra.NoArgs,
+		Short: "Run a control plane and a node on this machine",
+		Long: `Runs a whole cluster in this process: API server on an embedded etcd, scheduler,
+controllers and, unless --disable-agent is given, a node with its own containerd.
+
+The cluster's keys are made at the first start. The administrator's kubeconfig is
+written into the data dir. Ctrl-C stops the process; containers go on, and are
+taken up again at the next start. "yare reset" removes them.`,
+		Example: `  yare server
+  yare server --data-dir /srv/yare --disable-agent
+  yare server --etcd-servers https://10.0.0.5:2379 --etcd-cafile ca.crt --etcd-certfile c.crt --etcd-keyfile c.key`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			logger, err := logs.logger()
+			if err != nil {
+				return err
+			}
+			if err := options.complete(); err != nil {
+				return err
+			}
+			s, err := newServer(cmd.Context(), options, logger)
+			if err != nil {
+				return err
+			}
+			return s.run(cmd.Context())
+		},
+	}
+	options.add(command.Flags())
+	logs.add(command.Flags())
+	return command
+}
+
+// server is a whole cluster in one process.
+type server struct {
+	options  *serverOptions
+	logger   *slog.Logger
+	progress *progress
+	unlock   func() error
+	keys     *pki.Cluster
+	kubelet  *pki.KeyPair // what the node on this machine serves with
+	api      *apiServer
+}
+
+func newServer(ctx context.Context, options *serverOptions, logger *slog.Logger) (_ *server, err error) {
+	s := &server{options: options, logger: logger, progress: newProgress(os.Stdout)}
+	for _, dir := range []string{options.dataDir, runDir(options.dataDir)} {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return nil, err
+		}
+	}
+	if s.unlock, err = lockDataDir(options.dataDir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.unlock())
+		}
+	}()
+	hosts, err := options.hosts()
+	if err != nil {
+		return nil, err
+	}
+	if s.keys, err = pki.LoadCluster(filepath.Join(options.dataDir, "pki"), hosts); err != nil {
+		return nil, err
+	}
+	if s.kubelet, err = s.keys.Issue(pki.Profile{
+		Name: "kubelet", User: "system:node:" + options.node.name, Groups: []string{"system:nodes"},
+		Hosts: []string{options.node.name, options.node.ip},
+	}); err != nil {
+		return nil, err
+	}
+	trust, err := clusterTrust(s.keys, options.api.issuer)
+	if err != nil {
+		return nil, err
+	}
+	if err := pki.WriteKubeconfig(options.kubeconfig, s.url(), "admin", s.keys.CA, s.keys.Admin); err != nil {
+		return nil, err
+	}
+	s.api, err = newAPIServer(ctx, &options.api, trust, logger)
+	return s, err
+}
+
+func (s *server) url() string {
+	address, err := s.options.api.advertised()
+	if err != nil {
+		return ""
+	}
+	return "https://" + netip.AddrPortFrom(address, s.options.api.securePort).String()
+}
+
+// run runs all parts until ctx ends or one of them fails.
+func (s *server) run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, s.unlock()) }()
+	group, ctx := errgroup.WithContext(ctx)
+	// The API server outlives its clients, so that they can say goodbye.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	clients, clientsCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.api.Run(serving) })
+	group.Go(func() error { return s.keys.Run(ctx) })
+	group.Go(func() error {
+		defer stopServing()
+		return s.runClients(clientsCtx, clients)
+	})
+	return group.Wait()
+}
+
+// runClients runs what uses the API, once it is ready.
+func (s *server) runClients(ctx context.Context, group *errgroup.Group) error {
+	if !s.options.disableAgent {
+		group.Go(func() error { return s.runNode(ctx) })
+	}
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.api.ready:
+		}
+		s.progress.done("API server ready at %s", s.url())
+		return s.afterStart(ctx, group)
+	})
+	return group.Wait()
+}
+
+func (s *server) afterStart(ctx context.Context, group *errgroup.Group) error {
+	manager, err := s.controllers()
+	if err != nil {
+		return err
+	}
+	scheduler, err := newScheduler(s.api.configFor(system("kube-scheduler"), "kube-scheduler"), alone(), s.logger)
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return manager.Run(ctx) })
+	group.Go(func() error { return scheduler.Run(ctx) })
+	if err := s.ensureToken(ctx); err != nil {
+		return err
+	}
+	if err := s.deployDNS(ctx); err != nil {
+		return err
+	}
+	s.progress.done("Controllers and scheduler running")
+	if s.options.disableAgent {
+		s.progress.next(s.options.kubeconfig)
+	}
+	return nil
+}
+
+// runNode runs the node on this machine, as the node that it is to the API.
+func (s *server) runNode(ctx context.Context) error {
+	dns, err := s.options.dnsAddress()
+	if err != nil {
+		return err
+	}
+	options := &s.options.node
+	err = runNode(ctx, nodeConfig{
+		options: options, logger: s.logger, progress: s.progress,
+		client: s.api.configFor(system("node:"+options.name, "system:nodes"), "kubelet"), ready: s.api.ready,
+		clientCA: s.keys.CAPool(), serving: s.kubelet.GetCertificate,
+		clusterDNS: dns.String(), clusterDomain: s.options.clusterDomain, clusterCIDR: s.options.controllers.clusterCIDR,
+	})
+	if err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	return nil
+}
+
+func (s *server) controllers() (*controllers.Manager, error) {
+	ca := controllers.StaticCA(s.keys.CA.Certificate, s.keys.CA.Key.(crypto.Signer))
+	signing := signingBy(ca, 365*24*time.Hour)
+	configFor := func(identity string) (*rest.Config, error) {
+		info := system(identity)
+		if identity != controllers.ManagerIdentity {
+			info = serviceAccount(identity)
+		}
+		return s.api.configFor(info, "kube-controller-manager/"+identity), nil
+	}
+	return s.options.controllers.manager(configFor, signing, s.keys.CA.PEM(), s.logger)
+}
+
+// ensureToken makes nodes able to join, and writes down how.
+func (s *server) ensureToken(ctx context.Context) error {
+	file := filepath.Join(s.options.dataDir, "join")
+	token := s.options.token
+	if token == "" {
+		data, err := os.ReadFile(file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if fields := strings.Fields(string(data)); len(fields) > 0 {
+			token = fields[0]
+		} else if token, err = bootstraputil.GenerateBootstrapToken(); err != nil {
+			return err
+		}
+	}
+	if err := bootstrap.EnsureToken(ctx, s.api.client(), token); err != nil {
+		return err
+	}
+	line := fmt.Sprintf("%s %s\n", token, certificateHash(s.keys.CA.Certificate))
+	return os.WriteFile(file, []byte(line), 0o600)
+}
+
+func (s *server) deployDNS(ctx context.Context) error {
+	if slices.Contains(s.options.disable, "coredns") {
+		return nil
+	}
+	address, err := s.options.dnsAddress()
+	if err != nil {
+		return err
+	}
+	client, err := dynamic.NewForConfig(jsonOnly(s.api.configFor(system("addons", user.SystemPrivilegedGroup), "yare-addons")))
+	if err != nil {
+		return err
+	}
+	return clusterdns.Apply(ctx, client, clusterdns.Options{
+		ClusterIP: address, Domain: s.options.clusterDomain, Upstream: clusterdns.HasUpstream("/etc/resolv.conf"),
+	})
+}
+
+func jsonOnly(config *rest.Config) *rest.Config {
+	config.ContentConfig = rest.ContentConfig{}
+	return config
+}
+
+// system is a user of the control plane.
+func system(name string, groups ...string) user.Info {
+	return &user.DefaultInfo{Name: "system:" + name, Groups: append(groups, user.AllAuthenticated)}
+}
+
+// serviceAccount is an account of kube-system.
+func serviceAccount(name string) user.Info {
+	return &user.DefaultInfo{
+		Name:   "system:serviceaccount:kube-system:" + name,
+		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:kube-system", user.AllAuthenticated},
+	}
+}

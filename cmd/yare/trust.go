@@ -1,0 +1,131 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/yare-io/yare/apiserver/authn"
+	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
+	"github.com/yare-io/yare/cmd/yare/pki"
+)
+
+// trust is what an API server proves itself with, and whom it believes.
+type trust struct {
+	serving *pki.KeyPair
+	// kubelets are called with kubeletClient and must be vouched for by
+	// kubeletCA; nil: no certificate is shown, or any is accepted.
+	kubeletClient *pki.KeyPair
+	kubeletCA     *x509.CertPool
+	// clientCA and requestHeaderCA vouch for callers; nil: for none.
+	clientCA, requestHeaderCA *authn.CABundle
+	requestHeaderNames        []string
+	tokenIssuer               *serviceaccount.Issuer
+	tokenKeys                 *serviceaccount.Keys
+}
+
+// trust reads the files that the flags of kube-apiserver name.
+func (o *apiServerOptions) trust() (*trust, error) {
+	t := &trust{requestHeaderNames: o.requestHeaderNames}
+	var err error
+	if t.serving, err = o.servingPair(); err != nil {
+		return nil, fmt.Errorf("serving certificate: %w", err)
+	}
+	if o.kubeletClientCert != "" || o.kubeletClientKey != "" {
+		if t.kubeletClient, err = pki.LoadKeyPair(o.kubeletClientCert, o.kubeletClientKey); err != nil {
+			return nil, fmt.Errorf("client certificate for kubelets: %w", err)
+		}
+	}
+	if o.kubeletCA != "" {
+		if t.kubeletCA, err = certPool(o.kubeletCA); err != nil {
+			return nil, err
+		}
+	}
+	if o.clientCA != "" {
+		if t.clientCA, err = authn.LoadCABundle(o.clientCA); err != nil {
+			return nil, err
+		}
+	}
+	if o.requestHeaderCA != "" {
+		if t.requestHeaderCA, err = authn.LoadCABundle(o.requestHeaderCA); err != nil {
+			return nil, err
+		}
+	}
+	signer, keys, err := o.keys()
+	if err != nil {
+		return nil, err
+	}
+	t.tokenKeys = keys
+	t.tokenIssuer, err = serviceaccount.NewIssuer(o.issuer, signer, nil)
+	return t, err
+}
+
+// servingPair is what --tls-cert-file names, or a certificate that an authority
+// of this server's own vouches for.
+func (o *apiServerOptions) servingPair() (*pki.KeyPair, error) {
+	if o.servingCert != "" || o.servingKey != "" {
+		return pki.LoadKeyPair(o.servingCert, o.servingKey)
+	}
+	address, err := o.advertised()
+	if err != nil {
+		return nil, err
+	}
+	authority, err := pki.LoadAuthority(o.certDir, "apiserver-ca", "apiserver-ca")
+	if err != nil {
+		return nil, err
+	}
+	return authority.Ensure(o.certDir, pki.Profile{
+		Name: "apiserver", User: "kube-apiserver", Hosts: []string{address.String(), "127.0.0.1", "localhost"},
+	})
+}
+
+// clusterTrust is the trust of a server whose keys are all in one place.
+func clusterTrust(keys *pki.Cluster, issuer string) (*trust, error) {
+	t := &trust{
+		serving: keys.APIServer, kubeletClient: keys.KubeletClient, kubeletCA: keys.CAPool(),
+		requestHeaderNames: []string{"front-proxy-client"},
+	}
+	var err error
+	if t.clientCA, err = authn.NewCABundle(keys.CA.PEM()); err != nil {
+		return nil, err
+	}
+	if t.requestHeaderCA, err = authn.NewCABundle(keys.FrontProxyCA.PEM()); err != nil {
+		return nil, err
+	}
+	if t.tokenKeys, err = serviceaccount.NewKeys(keys.ServiceAccountKey.Public()); err != nil {
+		return nil, err
+	}
+	t.tokenIssuer, err = serviceaccount.NewIssuer(issuer, keys.ServiceAccountKey, nil)
+	return t, err
+}
+
+// kubeletTLS is how the server calls kubelets.
+func (t *trust) kubeletTLS() *tls.Config {
+	config := &tls.Config{RootCAs: t.kubeletCA, InsecureSkipVerify: t.kubeletCA == nil}
+	if t.kubeletClient != nil {
+		config.GetClientCertificate = t.kubeletClient.GetClientCertificate
+	}
+	return config
+}
+
+func certPool(file string) (*x509.CertPool, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s: %w", file, errors.New("no certificate found"))
+	}
+	return pool, nil
+}
+
+// pemOf is a bundle's text, empty for none.
+func pemOf(bundle *authn.CABundle) string {
+	if bundle == nil {
+		return ""
+	}
+	return string(bundle.PEM())
+}
