@@ -60,7 +60,7 @@ func (s *Server) find(r *http.Request) (*call, error) {
 			return nil, errNoResource()
 		}
 	}
-	if info.Remainder != "" && info.Remainder != "/" && (c.sub == nil || !c.sub.Connect) {
+	if info.Remainder != "" && info.Remainder != "/" && info.Subresource != "proxy" {
 		return nil, errNoResource()
 	}
 	return c, c.permits(r.Method)

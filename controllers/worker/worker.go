@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 )
@@ -127,9 +128,7 @@ func (l *Loop[K]) next(ctx context.Context) bool {
 	case err == nil:
 		l.queue.Forget(key)
 	case ctx.Err() == nil:
-		if !errors.Is(err, ErrAgain) {
-			l.log.Warn("reconcile failed, will retry", "key", fmt.Sprint(key), "err", err)
-		}
+		l.log.Log(ctx, severity(err), "reconcile failed, will retry", "key", fmt.Sprint(key), "err", err)
 		l.queue.AddRateLimited(key)
 	}
 	return true
@@ -166,4 +165,13 @@ func Together(runners ...Runner) Runner {
 		group.Wait()
 		return first
 	})
+}
+
+// severity is low for what happens in a healthy cluster: another writer was
+// faster, or the controller asks for another turn.
+func severity(err error) slog.Level {
+	if errors.Is(err, ErrAgain) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
