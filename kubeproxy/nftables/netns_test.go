@@ -26,7 +26,7 @@ import (
 // its own: pods 10.244.0.2.. on the node's bridge, the client 192.168.77.2
 // next to the node's 192.168.77.1.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	node   netns.NsHandle
 	client netns.NsHandle
 	pods   []netns.NsHandle
@@ -37,7 +37,7 @@ var (
 	podRange = netip.MustParsePrefix("10.244.0.0/16")
 )
 
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to make network namespaces and nftables rules")
@@ -47,7 +47,7 @@ func needRoot(t *testing.T) {
 	}
 }
 
-func newNamespace(t *testing.T) netns.NsHandle {
+func newNamespace(t testing.TB) netns.NsHandle {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -70,7 +70,7 @@ func newNamespace(t *testing.T) netns.NsHandle {
 
 // within runs f on a thread that is in the namespace; f must not start
 // goroutines that use the network.
-func within(t *testing.T, ns netns.NsHandle, f func()) {
+func within(t testing.TB, ns netns.NsHandle, f func()) {
 	t.Helper()
 	done := make(chan any, 1)
 	go func() {
@@ -86,7 +86,7 @@ func within(t *testing.T, ns netns.NsHandle, f func()) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		panic(err)
@@ -101,7 +101,7 @@ func run(name string, args ...string) error {
 	return nil
 }
 
-func newWorld(t *testing.T, pods int) *world {
+func newWorld(t testing.TB, pods int) *world {
 	t.Helper()
 	needRoot(t)
 	w := &world{t: t, node: newNamespace(t), client: newNamespace(t)}

@@ -3,6 +3,7 @@ package nftables
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"regexp"
@@ -10,10 +11,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netns"
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/yare-io/yare/kubeproxy/conntrack"
 	"github.com/yare-io/yare/kubeproxy/model"
 )
 
@@ -279,4 +282,98 @@ func TestCleanupLeavesNothing(t *testing.T) {
 	if set := p.ruleset(); set != "" {
 		t.Errorf("left behind:\n%s", set)
 	}
+}
+
+// A client that keeps sending from one port must reach the new endpoint once
+// its flow to the old one is forgotten.
+func TestUDPClientMovesToTheNewEndpoint(t *testing.T) {
+	p := newProxy(newWorld(t, 3))
+	before := service("dns", "10.96.0.10", p.serve(0))
+	before.Protocol = v1.ProtocolUDP
+	after := before
+	after.ClusterEndpoints = []netip.AddrPort{p.serve(1)}
+	p.set(before)
+	var conn net.Conn
+	within(t, p.pods[2], func() {
+		var err error
+		conn, err = net.Dial("udp4", "10.96.0.10:80")
+		must(t, err)
+	})
+	defer conn.Close()
+	if got := exchange(t, conn); got != "0\n" {
+		t.Fatalf("answer %q", got)
+	}
+	p.set(after)
+	within(t, p.node, func() {
+		deleted, err := conntrack.Clean([]model.Change{{Old: &before, New: &after}}, []netip.Addr{nodeIP})
+		must(t, err)
+		if deleted != 1 {
+			t.Errorf("%d flows deleted", deleted)
+		}
+	})
+	if got := exchange(t, conn); got != "1\n" {
+		t.Errorf("after the endpoint went, answer %q", got)
+	}
+}
+
+func exchange(t *testing.T, conn net.Conn) string {
+	t.Helper()
+	buffer := make([]byte, 10)
+	for range 5 {
+		if _, err := conn.Write([]byte("?")); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+		if n, err := conn.Read(buffer); err == nil {
+			return string(buffer[:n])
+		}
+	}
+	return "none"
+}
+
+// benchTable is a table with n services of three endpoints each.
+func benchTable(b *testing.B, n int) (*proxy, func(i int) model.Rule) {
+	rule := func(i int) model.Rule {
+		var endpoints []netip.AddrPort
+		for k := range 3 {
+			endpoints = append(endpoints, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 244, byte(i / 80), byte(i%80*3 + k + 1)}), 8080))
+		}
+		return service(fmt.Sprintf("svc-%d", i), fmt.Sprintf("10.96.%d.%d", i/250, i%250+1), endpoints...)
+	}
+	p := newProxy(newWorld(b, 0))
+	var rules []model.Rule
+	for i := range n {
+		rules = append(rules, rule(i))
+	}
+	within(b, p.node, func() { must(b, p.backend.Reset(context.Background(), rules, []netip.Addr{nodeIP})) })
+	return p, rule
+}
+
+func BenchmarkChangeOneOf1000Services(b *testing.B) {
+	p, rule := benchTable(b, 1000)
+	within(b, p.node, func() {
+		old := rule(500)
+		for b.Loop() {
+			next := old
+			next.ClusterEndpoints = next.ClusterEndpoints[:2]
+			if len(old.ClusterEndpoints) == 2 {
+				next = rule(500)
+			}
+			must(b, p.backend.Apply(context.Background(), []model.Change{{Old: &old, New: &next}}, []netip.Addr{nodeIP}))
+			old = next
+		}
+	})
+}
+
+func BenchmarkReset1000Services(b *testing.B) {
+	p, rule := benchTable(b, 0)
+	var rules []model.Rule
+	for i := range 1000 {
+		rules = append(rules, rule(i))
+	}
+	within(b, p.node, func() {
+		for b.Loop() {
+			must(b, p.backend.Reset(context.Background(), rules, []netip.Addr{nodeIP}))
+		}
+	})
 }
