@@ -37,7 +37,7 @@ func NewSigner(env *worker.Env) (worker.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := coreinformers.NewFilteredConfigMapInformer(env.Client, metav1.NamespacePublic, 0,
+	info := coreinformers.NewFilteredConfigMapInformer(env.Reader, metav1.NamespacePublic, 0,
 		cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc},
 		func(options *metav1.ListOptions) {
 			options.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, clusterInfo).String()

@@ -23,7 +23,7 @@ const (
 
 // tokenSecrets makes an informer of the bootstrap tokens alone.
 func tokenSecrets(env *worker.Env) (cache.SharedIndexInformer, error) {
-	informer := coreinformers.NewFilteredSecretInformer(env.Client, metav1.NamespaceSystem, 0,
+	informer := coreinformers.NewFilteredSecretInformer(env.Reader, metav1.NamespaceSystem, 0,
 		cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc},
 		func(options *metav1.ListOptions) {
 			options.FieldSelector = fields.OneTermEqualSelector("type", secretType).String()

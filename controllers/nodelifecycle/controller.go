@@ -63,7 +63,7 @@ func New(env *worker.Env, config Config) (worker.Runner, error) {
 	if err := podstatus.AddIndexes(pods); err != nil {
 		return nil, err
 	}
-	leases := coordinationinformers.NewLeaseInformer(env.Client, corev1.NamespaceNodeLease, 0,
+	leases := coordinationinformers.NewLeaseInformer(env.Reader, corev1.NamespaceNodeLease, 0,
 		cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	if err := leases.SetTransform(worker.Slim); err != nil {
 		return nil, err
