@@ -40,7 +40,7 @@ func NewChain(plugins ...Plugin) *Chain {
 func (c *Chain) Admit(ctx context.Context, a *Attributes) error {
 	for _, m := range c.mutators[a.Operation] {
 		if err := m.Admit(ctx, a); err != nil {
-			return asStatus(a, err)
+			return Refusal(a, err)
 		}
 	}
 	return nil
@@ -51,7 +51,7 @@ func (c *Chain) Admit(ctx context.Context, a *Attributes) error {
 func (c *Chain) Validate(ctx context.Context, a *Attributes) error {
 	for _, v := range c.validators[a.Operation] {
 		if err := v.Validate(ctx, a); err != nil {
-			return asStatus(a, err)
+			return Refusal(a, err)
 		}
 	}
 	return nil
@@ -60,7 +60,12 @@ func (c *Chain) Validate(ctx context.Context, a *Attributes) error {
 // Mutates reports whether any plugin would see this operation in Admit.
 func (c *Chain) Mutates(op Operation) bool { return len(c.mutators[op]) > 0 }
 
-func asStatus(a *Attributes, err error) error {
+// Refusal makes any error one for the client: nil and API statuses stay as they
+// are, all else becomes Forbidden.
+func Refusal(a *Attributes, err error) error {
+	if err == nil {
+		return nil
+	}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
 		return err

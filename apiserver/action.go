@@ -31,8 +31,10 @@ func (s *Server) handleAction(w http.ResponseWriter, r *http.Request, c *call) e
 	if err := c.address(obj); err != nil {
 		return err
 	}
-	wr := newWrite(r.Context(), c, admission.Create, options, options.DryRun)
-	wr.fillDefaults(obj)
+	wr := newWrite(r.Context(), c, admission.Create, options, options.DryRun, "")
+	if c.sub == nil { // the body of a subresource's action is no object of the row
+		wr.fillDefaults(obj)
+	}
 	if obj, err = s.mutate(r.Context(), wr, obj, nil); err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, c *call) error 
 		return err
 	}
 	if options := connector.Options(target); options != nil {
-		if err := s.admitConnect(r, newWrite(r.Context(), c, admission.Connect, options, nil)); err != nil {
+		if err := s.admitConnect(r, newWrite(r.Context(), c, admission.Connect, options, nil, "")); err != nil {
 			return err
 		}
 	}

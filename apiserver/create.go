@@ -13,6 +13,7 @@ import (
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/apiserver/codec"
+	"github.com/yare-io/yare/apiserver/fieldmanager"
 	"github.com/yare-io/yare/storage"
 )
 
@@ -29,7 +30,7 @@ func (s *Server) handleCreate(w http.ResponseWriter, r *http.Request, c *call) e
 	if err := s.readObject(r, c, obj, options.FieldValidation); err != nil {
 		return err
 	}
-	wr := newWrite(r.Context(), c, admission.Create, options, options.DryRun)
+	wr := newWrite(r.Context(), c, admission.Create, options, options.DryRun, fieldmanager.NameOf(options.FieldManager, r.UserAgent()))
 	obj, err = s.create(r.Context(), wr, obj)
 	if err != nil {
 		return err
@@ -101,6 +102,10 @@ func (s *Server) prepareNew(ctx context.Context, wr *write, obj runtime.Object) 
 	wr.fillDefaults(obj)
 	if !wr.own() {
 		wr.attributes.Name = m.GetName()
+	}
+	dropDuplicateOwners(ctx, m)
+	if obj, err = wr.track(wr.res.row.New(), obj); err != nil {
+		return nil, err
 	}
 	if obj, err = s.mutate(ctx, wr, obj, nil); err != nil {
 		return nil, err

@@ -27,7 +27,7 @@ func (s *Server) handleDelete(w http.ResponseWriter, r *http.Request, c *call) e
 	if err != nil {
 		return err
 	}
-	wr := newWrite(r.Context(), c, admission.Delete, options, options.DryRun)
+	wr := newWrite(r.Context(), c, admission.Delete, options, options.DryRun, "")
 	obj, gone, err := s.remove(r.Context(), wr, options)
 	if err != nil {
 		return err

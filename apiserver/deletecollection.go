@@ -67,7 +67,7 @@ func (s *Server) removeAll(ctx context.Context, c *call, objects []*cache.Object
 			if m, err := meta.Accessor(object.Object); err == nil {
 				one.namespace = m.GetNamespace()
 			}
-			wr := newWrite(ctx, &one, admission.Delete, options.DeepCopy(), options.DryRun)
+			wr := newWrite(ctx, &one, admission.Delete, options.DeepCopy(), options.DryRun, "")
 			_, _, err := s.remove(ctx, wr, options)
 			if isGone(err) {
 				return nil

@@ -50,7 +50,7 @@ func (s *Server) find(r *http.Request) (*call, error) {
 	}
 	c := &call{info: info, res: res, namespace: info.Namespace, name: info.Name, query: r.URL.Query()}
 	if !res.row.Namespaced {
-		if info.Namespace != "" && info.Resource != "namespaces" {
+		if info.Within {
 			return nil, errNoResource()
 		}
 		c.namespace = ""
@@ -60,7 +60,7 @@ func (s *Server) find(r *http.Request) (*call, error) {
 			return nil, errNoResource()
 		}
 	}
-	if info.Remainder != "" && (c.sub == nil || !c.sub.Connect) {
+	if info.Remainder != "" && info.Remainder != "/" && info.Subresource != "proxy" {
 		return nil, errNoResource()
 	}
 	return c, c.permits(r.Method)

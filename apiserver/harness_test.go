@@ -328,3 +328,9 @@ func (h *harness) configMap(t testing.TB, name string) *corev1.ConfigMap {
 	}
 	return created
 }
+
+func admin() user.Info {
+	return &user.DefaultInfo{Name: "admin", Groups: []string{user.SystemPrivilegedGroup}}
+}
+
+func mallory() user.Info { return &user.DefaultInfo{Name: "mallory"} }

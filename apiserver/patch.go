@@ -15,6 +15,7 @@ import (
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/apiserver/codec"
+	"github.com/yare-io/yare/apiserver/fieldmanager"
 	"github.com/yare-io/yare/apiserver/patch"
 )
 
@@ -27,7 +28,10 @@ func (s *Server) handlePatch(w http.ResponseWriter, r *http.Request, c *call) er
 	if err != nil {
 		return err
 	}
-	wr := newWrite(r.Context(), c, admission.Update, p.options, p.options.DryRun)
+	if p.kind == types.ApplyYAMLPatchType {
+		return s.handleApply(w, r, c, a, p)
+	}
+	wr := newWrite(r.Context(), c, admission.Update, p.options, p.options.DryRun, fieldmanager.NameOf(p.options.FieldManager, r.UserAgent()))
 	obj, err := s.update(r.Context(), wr, func(old *current) (runtime.Object, error) {
 		return p.apply(r, c.kind(), old.obj, old.encoded, c.res.row.New)
 	})
@@ -62,14 +66,12 @@ func patchType(contentType string) (types.PatchType, error) {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err == nil {
 		switch kind := types.PatchType(mediaType); kind {
-		case types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType:
+		case types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType, types.ApplyYAMLPatchType:
 			return kind, nil
-		case types.ApplyYAMLPatchType:
-			return "", fmt.Errorf("%w: server-side apply (%s) is not supported by this server", codec.ErrUnsupported, kind)
 		}
 	}
-	return "", fmt.Errorf("%w: the body of the request was in an unknown format - accepted media types include: %s, %s, %s",
-		codec.ErrUnsupported, types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType)
+	return "", fmt.Errorf("%w: the body of the request was in an unknown format - accepted media types include: %s, %s, %s, %s",
+		codec.ErrUnsupported, types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType, types.ApplyYAMLPatchType)
 }
 
 // apply returns a patched copy of an object.

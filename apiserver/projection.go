@@ -7,9 +7,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/apiserver/codec"
+	"github.com/yare-io/yare/apiserver/fieldmanager"
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
@@ -54,7 +56,7 @@ func (s *Server) putProjection(r *http.Request, c *call) (runtime.Object, error)
 	if err != nil {
 		return nil, err
 	}
-	return s.writeProjection(r, c, options, options.DryRun, func(runtime.Object) (runtime.Object, error) { return read() })
+	return s.writeProjection(r, c, options, options.DryRun, options.FieldManager, func(runtime.Object) (runtime.Object, error) { return read() })
 }
 
 func (s *Server) patchProjection(r *http.Request, c *call) (runtime.Object, error) {
@@ -62,7 +64,10 @@ func (s *Server) patchProjection(r *http.Request, c *call) (runtime.Object, erro
 	if err != nil {
 		return nil, err
 	}
-	return s.writeProjection(r, c, p.options, p.options.DryRun, func(old runtime.Object) (runtime.Object, error) {
+	if p.kind == types.ApplyYAMLPatchType {
+		return nil, fmt.Errorf("%w: server-side apply to %s/%s", codec.ErrUnsupported, c.res.row.Name, c.sub.Name)
+	}
+	return s.writeProjection(r, c, p.options, p.options.DryRun, p.options.FieldManager, func(old runtime.Object) (runtime.Object, error) {
 		return p.apply(r, c.kind(), old, fresh{old}, c.newBody)
 	})
 }
@@ -70,10 +75,10 @@ func (s *Server) patchProjection(r *http.Request, c *call) (runtime.Object, erro
 // writeProjection changes an object as its changed projection says. Admission
 // sees the projection; the rules of the object itself then apply to the
 // result.
-func (s *Server) writeProjection(r *http.Request, c *call, options runtime.Object, dryRun []string, edit func(old runtime.Object) (runtime.Object, error)) (runtime.Object, error) {
+func (s *Server) writeProjection(r *http.Request, c *call, options runtime.Object, dryRun []string, manager string, edit func(old runtime.Object) (runtime.Object, error)) (runtime.Object, error) {
 	ctx, projection := r.Context(), c.sub.Projection
-	wr := newWrite(ctx, c, admission.Update, options, dryRun)
-	wr.strategy = &c.res.row.Strategy
+	wr := newWrite(ctx, c, admission.Update, options, dryRun, fieldmanager.NameOf(manager, r.UserAgent()))
+	wr.strategy, wr.fields = &c.res.row.Strategy, c.res.managers[""]
 	// The object below passes no admission: it is the projection that is asked
 	// about.
 	below := *wr

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/yare-io/yare/apiserver/codec"
+	"github.com/yare-io/yare/apiserver/fieldmanager"
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/cache"
@@ -29,6 +30,8 @@ type resource struct {
 	offer    codec.Offer
 	// fields are the labels that field selectors may use.
 	fields []string
+	// managers keep the record of applied fields, by part; "" is the whole.
+	managers map[string]*fieldmanager.Manager
 	// objects returns the row's part of the cache. Rows that are stored as
 	// another's version cost a copy of each object, so it is made on first use.
 	objects func() *cache.Resource
@@ -78,6 +81,12 @@ func newResource(row *registry.Resource) *resource {
 	if row.Fields != nil {
 		for label := range row.Fields(row.New()) {
 			res.fields = append(res.fields, label)
+		}
+	}
+	res.managers = map[string]*fieldmanager.Manager{"": fieldmanager.New(row, "")}
+	for _, sub := range row.Subresources {
+		if sub.Part != nil {
+			res.managers[sub.Name] = fieldmanager.New(row, sub.Name)
 		}
 	}
 	if row.StoragePrefix != "" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/apiserver/codec"
+	"github.com/yare-io/yare/apiserver/fieldmanager"
 	"github.com/yare-io/yare/storage"
 )
 
@@ -33,7 +35,7 @@ func (s *Server) handleUpdate(w http.ResponseWriter, r *http.Request, c *call) e
 	if err != nil {
 		return err
 	}
-	wr := newWrite(r.Context(), c, admission.Update, options, options.DryRun)
+	wr := newWrite(r.Context(), c, admission.Update, options, options.DryRun, fieldmanager.NameOf(options.FieldManager, r.UserAgent()))
 	obj, err := s.update(r.Context(), wr, func(*current) (runtime.Object, error) { return read() })
 	if !errors.Is(err, storage.ErrNotFound) || !c.createsOnUpdate() {
 		if err != nil {
@@ -42,7 +44,7 @@ func (s *Server) handleUpdate(w http.ResponseWriter, r *http.Request, c *call) e
 		s.reply(w, r, http.StatusOK, a, obj, fresh{obj})
 		return nil
 	}
-	if obj, err = s.createByUpdate(r.Context(), c, options, read); err != nil {
+	if obj, err = s.createByUpdate(r, c, options, read); err != nil {
 		return err
 	}
 	s.reply(w, r, http.StatusCreated, a, obj, fresh{obj})
@@ -72,7 +74,8 @@ func (s *Server) bodyReader(r *http.Request, c *call, fieldValidation string) (f
 
 // createByUpdate makes the object that an update found missing, if the user
 // may create it.
-func (s *Server) createByUpdate(ctx context.Context, c *call, options *metav1.UpdateOptions, read func() (runtime.Object, error)) (runtime.Object, error) {
+func (s *Server) createByUpdate(r *http.Request, c *call, options *metav1.UpdateOptions, read func() (runtime.Object, error)) (runtime.Object, error) {
+	ctx := r.Context()
 	a := attributesOf(ctx)
 	a.Verb = "create"
 	if err := s.allowed(ctx, a); err != nil {
@@ -82,18 +85,27 @@ func (s *Server) createByUpdate(ctx context.Context, c *call, options *metav1.Up
 	if err != nil {
 		return nil, err
 	}
-	m, err := meta.Accessor(obj)
-	if err != nil {
+	if err := c.named(obj); err != nil {
 		return nil, err
 	}
+	create := &metav1.CreateOptions{DryRun: options.DryRun, FieldManager: options.FieldManager, FieldValidation: options.FieldValidation}
+	return s.create(ctx, newWrite(ctx, c, admission.Create, create, options.DryRun, fieldmanager.NameOf(options.FieldManager, r.UserAgent())), obj)
+}
+
+// named checks that an object to be created by its name on the URL has that
+// name, and is not meant to be one that was there before.
+func (c *call) named(obj runtime.Object) error {
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return err
+	}
 	if m.GetName() != c.name {
-		return nil, apierrors.NewBadRequest("the name of the object (" + m.GetName() + ") does not match the name on the URL (" + c.name + ")")
+		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", m.GetName(), c.name))
 	}
 	if m.GetUID() != "" {
-		return nil, errModified(c.res.row.GroupResource(), c.name)
+		return errModified(c.res.row.GroupResource(), c.name)
 	}
-	create := &metav1.CreateOptions{DryRun: options.DryRun, FieldManager: options.FieldManager, FieldValidation: options.FieldValidation}
-	return s.create(ctx, newWrite(ctx, c, admission.Create, create, options.DryRun), obj)
+	return nil
 }
 
 // update takes a changed object the whole way to the store.
@@ -140,6 +152,9 @@ func (s *Server) prepareChange(ctx context.Context, wr *write, obj, old runtime.
 	}
 	carry(m, before)
 	wr.fillDefaults(obj)
+	if obj, err = wr.track(old, obj); err != nil {
+		return nil, err
+	}
 	if obj, err = s.mutate(ctx, wr, obj, old); err != nil {
 		return nil, err
 	}
@@ -222,10 +237,15 @@ func unchanged(old *current, obj runtime.Object) (bool, error) {
 	if err := setVersion(obj, old.revision); err != nil {
 		return false, err
 	}
+	undo := fieldmanager.Settle(old.obj, obj)
 	after, err := codec.Encode(format, obj)
 	if err != nil {
 		return false, err
 	}
 	before, err := old.encoded.Encoded(format.Bare())
-	return err == nil && bytes.Equal(before, after), err
+	same := err == nil && bytes.Equal(before, after)
+	if !same {
+		undo()
+	}
+	return same, err
 }

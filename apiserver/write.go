@@ -9,6 +9,7 @@ import (
 	"k8s.io/apiserver/pkg/warning"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/apiserver/fieldmanager"
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
@@ -21,6 +22,10 @@ type write struct {
 	dryRun          bool
 	// generated: the name was made here, and another will do as well.
 	generated bool
+	// fields records under the name manager what a write changes; nil when it
+	// has done so itself (apply).
+	fields  *fieldmanager.Manager
+	manager string
 	// attributes is nil for the server's own writes: they pass no admission,
 	// and strategies neither prepare nor check them.
 	attributes *admission.Attributes
@@ -31,8 +36,9 @@ type write struct {
 // own reports whether the write is the server's own.
 func (wr *write) own() bool { return wr.attributes == nil }
 
-// newWrite prepares the write that a client's call asks for.
-func newWrite(ctx context.Context, c *call, operation admission.Operation, options runtime.Object, dryRun []string) *write {
+// newWrite prepares the write that a client's call asks for. manager is the
+// name under which the client owns fields.
+func newWrite(ctx context.Context, c *call, operation admission.Operation, options runtime.Object, dryRun []string, manager string) *write {
 	subresource := ""
 	if c.sub != nil {
 		subresource = c.sub.Name
@@ -43,6 +49,8 @@ func newWrite(ctx context.Context, c *call, operation admission.Operation, optio
 		namespace: c.namespace,
 		name:      c.name,
 		dryRun:    len(dryRun) > 0,
+		fields:    c.res.managers[subresource],
+		manager:   manager,
 		attributes: &admission.Attributes{
 			Operation:   operation,
 			Resource:    c.res.row.GroupVersionResource(),
@@ -85,6 +93,14 @@ func (s *Server) judge(ctx context.Context, wr *write, obj, old runtime.Object) 
 		warning.AddWarning(ctx, "", text)
 	}
 	return nil
+}
+
+// track records who changes which fields.
+func (wr *write) track(live, obj runtime.Object) (runtime.Object, error) {
+	if wr.own() || wr.fields == nil {
+		return obj, nil
+	}
+	return wr.fields.Track(live, obj, wr.manager)
 }
 
 // fillDefaults runs the row's defaults. A part has those of the whole.

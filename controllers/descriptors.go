@@ -1,9 +1,22 @@
 package controllers
 
 import (
+	"github.com/yare-io/yare/controllers/bootstraptokens"
+	"github.com/yare-io/yare/controllers/certificates"
+	"github.com/yare-io/yare/controllers/clusterroles"
 	"github.com/yare-io/yare/controllers/deployment"
+	"github.com/yare-io/yare/controllers/endpoints"
 	"github.com/yare-io/yare/controllers/endpointslice"
+	"github.com/yare-io/yare/controllers/endpointslicemirroring"
+	"github.com/yare-io/yare/controllers/garbagecollector"
+	"github.com/yare-io/yare/controllers/namespace"
+	"github.com/yare-io/yare/controllers/nodeipam"
+	"github.com/yare-io/yare/controllers/nodelifecycle"
+	"github.com/yare-io/yare/controllers/podgc"
 	"github.com/yare-io/yare/controllers/replicaset"
+	"github.com/yare-io/yare/controllers/rootca"
+	"github.com/yare-io/yare/controllers/serviceaccount"
+	"github.com/yare-io/yare/controllers/tainteviction"
 	"github.com/yare-io/yare/controllers/worker"
 )
 
@@ -34,4 +47,73 @@ var descriptors = []descriptor{
 		component: "replicaset-controller", workers: 5, build: plain(replicaset.New)},
 	{name: "endpointslice-controller", alias: "endpointslice", identity: "endpointslice-controller",
 		component: "endpoint-slice-controller", workers: 5, build: plain(endpointslice.New)},
+	{name: "endpointslice-mirroring-controller", alias: "endpointslicemirroring", identity: "endpointslicemirroring-controller",
+		component: "endpoint-slice-mirroring-controller", workers: 5, build: plain(endpointslicemirroring.New)},
+	{name: "endpoints-controller", alias: "endpoint", identity: "endpoint-controller",
+		component: "endpoint-controller", workers: 5, build: plain(endpoints.New)},
+	{name: "namespace-controller", alias: "namespace", identity: "namespace-controller",
+		component: "namespace-controller", workers: 10, build: plain(namespace.New)},
+	{name: "serviceaccount-controller", alias: "serviceaccount", identity: "service-account-controller",
+		component: "serviceaccount-controller", workers: 1, build: plain(serviceaccount.New)},
+	{name: "root-ca-certificate-publisher-controller", alias: "root-ca-cert-publisher", identity: "root-ca-cert-publisher",
+		component: "root-ca-cert-publisher", workers: 1, build: buildRootCA},
+	{name: "garbage-collector-controller", alias: "garbagecollector", identity: "generic-garbage-collector",
+		component: "garbage-collector-controller", workers: 20, build: buildGarbageCollector},
+	{name: "certificatesigningrequest-approving-controller", alias: "csrapproving", identity: "certificate-controller",
+		component: "csrapproving", workers: 1, build: buildApproving},
+	{name: "certificatesigningrequest-signing-controller", alias: "csrsigning", identity: "certificate-controller",
+		component: "csrsigning", workers: 5, build: buildSigning},
+	{name: "certificatesigningrequest-cleaner-controller", alias: "csrcleaner", identity: "certificate-controller",
+		component: "csrcleaner", workers: 1, build: plain(certificates.NewCleaner)},
+	{name: "node-ipam-controller", alias: "nodeipam", identity: "node-controller",
+		component: "cidrAllocator", workers: 1, build: buildNodeIPAM},
+	{name: "node-lifecycle-controller", alias: "nodelifecycle", identity: "node-controller",
+		component: "node-controller", workers: 8, build: buildNodeLifecycle},
+	{name: "taint-eviction-controller", alias: "taint-eviction", identity: "node-controller",
+		component: "taint-eviction-controller", workers: 8, build: plain(tainteviction.New)},
+	{name: "pod-garbage-collector-controller", alias: "podgc", identity: "pod-garbage-collector",
+		component: "pod-garbage-collector-controller", workers: 1, build: buildPodGC},
+	{name: "clusterrole-aggregation-controller", alias: "clusterrole-aggregation", identity: "clusterrole-aggregation-controller",
+		component: "clusterrole-aggregation-controller", workers: 5, build: plain(clusterroles.New)},
+	{name: "bootstrap-signer-controller", alias: "bootstrapsigner", identity: "bootstrap-signer",
+		component: "bootstrap-signer-controller", offByDefault: true, workers: 1, build: plain(bootstraptokens.NewSigner)},
+	{name: "token-cleaner-controller", alias: "tokencleaner", identity: "token-cleaner",
+		component: "token-cleaner-controller", offByDefault: true, workers: 1, build: plain(bootstraptokens.NewCleaner)},
+}
+
+func buildRootCA(env *worker.Env, config *Config) (worker.Runner, error) {
+	return rootca.New(env, config.RootCA)
+}
+
+func buildGarbageCollector(env *worker.Env, config *Config) (worker.Runner, error) {
+	return garbagecollector.New(env, config.GarbageResync)
+}
+
+func buildApproving(env *worker.Env, config *Config) (worker.Runner, error) {
+	return certificates.NewApproving(env, config.ApproveServing)
+}
+
+func buildSigning(env *worker.Env, config *Config) (worker.Runner, error) {
+	return certificates.NewSigning(env, config.Signing.Signers, config.Signing.Duration)
+}
+
+func buildNodeIPAM(env *worker.Env, config *Config) (worker.Runner, error) {
+	return nodeipam.New(env, nodeipam.Ranges{
+		Cluster: config.ClusterCIDRs, Services: config.ServiceCIDRs,
+		MaskIPv4: config.NodeMaskIPv4, MaskIPv6: config.NodeMaskIPv6,
+	})
+}
+
+func buildNodeLifecycle(env *worker.Env, config *Config) (worker.Runner, error) {
+	return nodelifecycle.New(env, nodelifecycle.Config{
+		Period: config.Node.MonitorPeriod, Grace: config.Node.GracePeriod, Startup: config.Node.StartupGracePeriod,
+		Rates: nodelifecycle.Rates{
+			Eviction: config.Node.EvictionRate, Secondary: config.Node.SecondaryEvictionRate,
+			Threshold: config.Node.UnhealthyZoneThreshold, LargeCluster: config.Node.LargeClusterSize,
+		},
+	})
+}
+
+func buildPodGC(env *worker.Env, config *Config) (worker.Runner, error) {
+	return podgc.New(env, config.TerminatedPodThreshold)
 }

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
@@ -87,7 +88,7 @@ func (m *Manager) lead(ctx context.Context) error {
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 12*time.Hour, informers.WithTransform(worker.Slim))
 	defer factory.Shutdown()
 	defer cancel()
-	runners, events, err := m.build(ctx, factory)
+	runners, events, err := m.build(ctx, client, factory)
 	defer func() {
 		for _, broadcaster := range events {
 			broadcaster.Shutdown()
@@ -102,15 +103,16 @@ func (m *Manager) lead(ctx context.Context) error {
 
 // build constructs every chosen controller. Those for which the configuration
 // holds nothing are left out.
-func (m *Manager) build(ctx context.Context, factory informers.SharedInformerFactory) ([]worker.Runner, []record.EventBroadcaster, error) {
+func (m *Manager) build(ctx context.Context, reader kubernetes.Interface, factory informers.SharedInformerFactory) ([]worker.Runner, []record.EventBroadcaster, error) {
 	var runners []worker.Runner
 	var events []record.EventBroadcaster
 	for _, d := range m.chosen {
-		env, broadcaster, err := m.env(ctx, d, factory)
+		env, broadcaster, err := m.env(ctx, d)
 		if err != nil {
 			return nil, events, fmt.Errorf("controller %s: %w", d.name, err)
 		}
 		events = append(events, broadcaster)
+		env.Reader, env.Informers = reader, factory
 		runner, err := d.build(env, &m.config)
 		var missing worker.NotConfigured
 		switch {
@@ -125,7 +127,8 @@ func (m *Manager) build(ctx context.Context, factory informers.SharedInformerFac
 	return runners, events, nil
 }
 
-func (m *Manager) env(ctx context.Context, d descriptor, factory informers.SharedInformerFactory) (*worker.Env, record.EventBroadcaster, error) {
+// env is all a controller is given but for what it shares with the others.
+func (m *Manager) env(ctx context.Context, d descriptor) (*worker.Env, record.EventBroadcaster, error) {
 	client, err := m.config.Clients.Kubernetes(d.identity)
 	if err != nil {
 		return nil, nil, err
@@ -141,13 +144,12 @@ func (m *Manager) env(ctx context.Context, d descriptor, factory informers.Share
 		workers = chosen
 	}
 	return &worker.Env{
-		Client:    client,
-		Metadata:  metadata,
-		Informers: factory,
-		Events:    broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: d.component}),
-		Log:       m.log.With("controller", d.name),
-		Clock:     m.config.Clock,
-		Metrics:   m.metrics,
-		Workers:   workers,
+		Client:   client,
+		Metadata: metadata,
+		Events:   broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: d.component}),
+		Log:      m.log.With("controller", d.name),
+		Clock:    m.config.Clock,
+		Metrics:  m.metrics,
+		Workers:  workers,
 	}, broadcaster, nil
 }

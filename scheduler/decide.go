@@ -37,6 +37,11 @@ type attempt struct {
 	pod      *framework.PodInfo
 	snapshot *framework.Snapshot
 	class    *class
+	// only, if set, are the nodes that a Narrower allows; then class has no
+	// rows, since so few nodes are not worth them. others says why no other
+	// node is looked at.
+	only   map[string]bool
+	others []*framework.Status
 	// filters are those of ClusterScope plugins for this pod.
 	filters   []framework.NodeFilter
 	nominated *state.Nominated
@@ -76,11 +81,46 @@ func (d *decider) prepare(p *profile, pod *framework.PodInfo, snapshot *framewor
 	if a.filters, status = clusterFilters(p, pod, snapshot); !status.OK() {
 		return nil, status
 	}
-	a.class, status = d.classes.of(p, pod, snapshot)
+	if a.narrow(); a.only != nil {
+		a.class, status = newClass(classKey{}, p, pod, snapshot)
+	} else {
+		a.class, status = d.classes.of(p, pod, snapshot)
+	}
 	if !status.OK() {
 		return nil, status
 	}
 	return a, nil
+}
+
+// narrow intersects what the profile's narrowers allow.
+func (a *attempt) narrow() {
+	var by []string
+	for _, narrower := range a.profile.narrowers {
+		names, ok := narrower.Narrow(a.pod.Pod)
+		if !ok {
+			continue
+		}
+		by = append(by, narrower.Name())
+		allowed := map[string]bool{}
+		for _, name := range names {
+			allowed[name] = a.only == nil || a.only[name]
+		}
+		a.only = allowed
+	}
+	if a.only != nil {
+		a.others = []*framework.Status{framework.RejectForGood(by[0], fmt.Sprintf("node(s) didn't satisfy plugin(s) %v", by))}
+	}
+}
+
+// rejectAlone asks the NodeScope filters.
+func (a *attempt) rejectAlone(node *framework.NodeInfo) []*framework.Status {
+	switch {
+	case a.only == nil:
+		return a.class.rejections[node.Slot]
+	case !a.only[node.Name()]:
+		return a.others
+	}
+	return a.class.reject(node)
 }
 
 func clusterFilters(p *profile, pod *framework.PodInfo, snapshot *framework.Snapshot) ([]framework.NodeFilter, *framework.Status) {
@@ -105,8 +145,8 @@ func clusterFilters(p *profile, pod *framework.PodInfo, snapshot *framework.Snap
 func (a *attempt) filter(diagnosis *Diagnosis) ([]*framework.NodeInfo, error) {
 	promises := !a.nominated.Empty()
 	var feasible []*framework.NodeInfo
-	for slot, node := range a.snapshot.Nodes {
-		statuses := a.class.rejections[slot]
+	for _, node := range a.snapshot.Nodes {
+		statuses := a.rejectAlone(node)
 		if statuses == nil {
 			statuses = a.rejectOne(node, a.filters)
 		}
@@ -188,7 +228,11 @@ func (a *attempt) score(feasible []*framework.NodeInfo) ([]int64, error) {
 		switch {
 		case scorer != nil:
 			for k, node := range feasible {
-				scores[k] = a.class.raw[i][node.Slot]
+				if a.only == nil {
+					scores[k] = a.class.raw[i][node.Slot]
+				} else {
+					scores[k] = scorer.Score(node)
+				}
 			}
 		case plugin.Scope() == framework.ClusterScope:
 			var status *framework.Status

@@ -7,15 +7,18 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	psapi "k8s.io/pod-security-admission/admission/api"
 	"k8s.io/utils/clock"
 
 	"github.com/yare-io/yare/admission"
 )
 
-// Deps is what plugins need. All are required but Clock.
+// Deps is what plugins need. All are required but
+// Mapper, Clock and Config.
 type Deps struct {
 	// Client reads (and for one or two plugins, writes) objects past RBAC.
 	Client kubernetes.Interface
@@ -24,8 +27,23 @@ type Deps struct {
 	Informers informers.SharedInformerFactory
 	// Authorizer decides what a plugin wants to know about the user.
 	Authorizer authorizer.UnconditionalAuthorizer
+	// Mapper finds the resources of kinds. Only
+	// OwnerReferencesPermissionEnforcement needs it.
+	Mapper meta.RESTMapper
 	// Clock is for tests; nil means the real one.
 	Clock clock.WithTicker
+	// Config has the plugins' own settings; zero values are Kubernetes'
+	// defaults.
+	Config Config
+}
+
+// Config is the settings of the plugins that have some.
+type Config struct {
+	TolerationSeconds TolerationSeconds
+	NodeSelectors     NodeSelectors
+	Tolerations       Tolerations
+	EventRateLimits   []EventRateLimit
+	PodSecurity       *psapi.PodSecurityConfiguration
 }
 
 // entry is one plugin of the registry.

@@ -13,8 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/cache"
-	"k8s.io/client-go/kubernetes"
-	corelisters "k8s.io/client-go/listers/core/v1"
 
 	"github.com/yare-io/yare/admission"
 )
@@ -32,16 +30,14 @@ var immortalNamespaces = []string{metav1.NamespaceDefault, metav1.NamespaceSyste
 // terminating, and the deletion of the ones the system needs.
 type namespaceLifecycle struct {
 	plugin
-	client     kubernetes.Interface
-	namespaces corelisters.NamespaceLister
+	namespaces namespaces
 	deleted    *cache.LRUExpireCache
 }
 
 func newNamespaceLifecycle(deps Deps) (admission.Plugin, error) {
 	return &namespaceLifecycle{
 		plugin:     on("NamespaceLifecycle", admission.Create, admission.Update, admission.Delete),
-		client:     deps.Client,
-		namespaces: deps.Informers.Core().V1().Namespaces().Lister(),
+		namespaces: newNamespaces(deps),
 		deleted:    cache.NewLRUExpireCacheWithClock(deletedNamespaces, deps.Clock),
 	}, nil
 }
@@ -80,19 +76,10 @@ func (p *namespaceLifecycle) admitNamespace(a *admission.Attributes) error {
 // namespace trusts the cache where it can: for a namespace it has, and which
 // nobody has just deleted through this server.
 func (p *namespaceLifecycle) namespace(ctx context.Context, name string) (*corev1.Namespace, error) {
-	if _, justDeleted := p.deleted.Get(name); !justDeleted {
-		if namespace, err := p.namespaces.Get(name); err == nil {
-			return namespace, nil
-		}
+	if _, justDeleted := p.deleted.Get(name); justDeleted {
+		return p.namespaces.live(ctx, name)
 	}
-	namespace, err := p.client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, err
-	case err != nil:
-		return nil, apierrors.NewInternalError(fmt.Errorf("reading namespace %s: %w", name, err))
-	}
-	return namespace, nil
+	return p.namespaces.get(ctx, name)
 }
 
 func terminating(a *admission.Attributes) error {

@@ -1,7 +1,31 @@
 package builtin
 
-// registry is every plugin in the order they run, which is Kubernetes'.
+// registry is every plugin in the order they run, which is Kubernetes', and
+// whether it is on by default there.
 var registry = []entry{
 	{"NamespaceLifecycle", true, newNamespaceLifecycle},
+	{"LimitRanger", true, newLimitRanger},
 	{"ServiceAccount", true, newServiceAccount},
+	{"NodeRestriction", false, newNodeRestriction},
+	{"TaintNodesByCondition", true, newTaintNodesByCondition},
+	{"AlwaysPullImages", false, newAlwaysPullImages},
+	{"PodSecurity", true, newPodSecurity},
+	{"PodNodeSelector", false, newPodNodeSelector},
+	{"Priority", true, newPriority},
+	{"DefaultTolerationSeconds", true, newDefaultTolerationSeconds},
+	{"PodTolerationRestriction", false, newPodTolerationRestriction},
+	{"EventRateLimit", false, newEventRateLimit},
+	{"ExtendedResourceToleration", false, newExtendedResourceToleration},
+	{"DefaultStorageClass", true, newDefaultStorageClass},
+	{"StorageObjectInUseProtection", true, newStorageObjectInUseProtection},
+	{"OwnerReferencesPermissionEnforcement", false, newOwnerReferences},
+	{"PersistentVolumeClaimResize", true, newPersistentVolumeClaimResize},
+	{"RuntimeClass", true, newRuntimeClass},
+	{"CertificateApproval", true, newCertificateApproval},
+	{"CertificateSigning", true, newCertificateSigning},
+	{"ClusterTrustBundleAttest", true, newClusterTrustBundleAttest},
+	{"CertificateSubjectRestriction", true, newCertificateSubjectRestriction},
+	{"DefaultIngressClass", true, newDefaultIngressClass},
+	{"DenyServiceExternalIPs", false, newDenyServiceExternalIPs},
+	{"PodTopologyLabels", true, newPodTopologyLabels},
 }

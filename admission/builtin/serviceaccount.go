@@ -52,6 +52,10 @@ func newServiceAccount(deps Deps) (admission.Plugin, error) {
 
 // Admit sets the account, its token volume and its image pull secrets.
 func (p *serviceAccount) Admit(ctx context.Context, a *admission.Attributes) error {
+	return admission.Refusal(a, p.admit(ctx, a))
+}
+
+func (p *serviceAccount) admit(ctx context.Context, a *admission.Attributes) error {
 	pod, ok := newPod(a)
 	if !ok || isMirror(pod) {
 		return nil
@@ -75,6 +79,10 @@ func (p *serviceAccount) Admit(ctx context.Context, a *admission.Attributes) err
 
 // Validate checks that the account exists and may use the secrets it refers to.
 func (p *serviceAccount) Validate(ctx context.Context, a *admission.Attributes) error {
+	return admission.Refusal(a, p.validate(ctx, a))
+}
+
+func (p *serviceAccount) validate(ctx context.Context, a *admission.Attributes) error {
 	if pod, ok := a.Object.(*corev1.Pod); ok && a.Operation == admission.Update && a.Is(corev1.Resource("pods"), "ephemeralcontainers") {
 		return p.validateEphemeral(ctx, a, pod)
 	}

@@ -30,12 +30,15 @@ type Info struct {
 	// Namespace is set for a request below a namespace, and for one to a
 	// namespace itself.
 	Namespace, Resource, Subresource, Name string
+	// Within is true when the path leads through a namespace to something in
+	// it.
+	Within bool
 	// Remainder is what follows the subresource in the path, undecoded,
 	// beginning with a slash (proxy requests), or empty.
 	Remainder string
 	// LegacyWatch is true for paths with /watch/ after the version.
 	LegacyWatch bool
-	// Selector is set for list, watch and deletecollection.
+	// Selectors are set for list, watch and deletecollection.
 	LabelSelector, FieldSelector string
 }
 
@@ -80,7 +83,8 @@ func Of(r *http.Request) (*Info, error) {
 	if err := clean(info.Path); err != nil {
 		return info, err
 	}
-	raw := strings.Split(strings.Trim(r.URL.EscapedPath(), "/"), "/")
+	escaped := r.URL.EscapedPath()
+	raw := strings.Split(strings.TrimSuffix(strings.TrimPrefix(escaped, "/"), "/"), "/")
 	switch {
 	case raw[0] == "api" && len(raw) >= 3:
 		raw = raw[1:]
@@ -93,7 +97,13 @@ func Of(r *http.Request) (*Info, error) {
 	default:
 		return info, plain(raw)
 	}
-	return info, info.parseResource(r, raw)
+	if err := info.parseResource(r, raw); err != nil {
+		return info, err
+	}
+	if info.Subresource != "" && strings.HasSuffix(escaped, "/") {
+		info.Remainder += "/"
+	}
+	return info, nil
 }
 
 // parseResource reads VERSION/[watch/][namespaces/NS/]RESOURCE[/NAME[/SUB[/…]]].
@@ -114,7 +124,7 @@ func (i *Info) parseResource(r *http.Request, raw []string) error {
 			return err
 		}
 		if len(raw) > 2 && raw[2] != "status" && raw[2] != "finalize" {
-			raw = raw[2:]
+			i.Within, raw = true, raw[2:]
 		}
 	}
 	if err := i.parseTail(raw); err != nil {

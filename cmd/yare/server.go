@@ -68,6 +68,7 @@ type server struct {
 	progress *progress
 	unlock   func() error
 	keys     *pki.Cluster
+	kubelet  *pki.KeyPair // what the node on this machine serves with
 	api      *apiServer
 }
 
@@ -91,6 +92,12 @@ func newServer(ctx context.Context, options *serverOptions, logger *slog.Logger)
 		return nil, err
 	}
 	if s.keys, err = pki.LoadCluster(filepath.Join(options.dataDir, "pki"), hosts); err != nil {
+		return nil, err
+	}
+	if s.kubelet, err = s.keys.Issue(pki.Profile{
+		Name: "kubelet", User: "system:node:" + options.node.name, Groups: []string{"system:nodes"},
+		Hosts: []string{options.node.name, options.node.ip},
+	}); err != nil {
 		return nil, err
 	}
 	trust, err := clusterTrust(s.keys, options.api.issuer)
@@ -165,6 +172,25 @@ func (s *server) afterStart(ctx context.Context, group *errgroup.Group) error {
 	s.progress.done("Controllers and scheduler running")
 	if s.options.disableAgent {
 		s.progress.next(s.options.kubeconfig)
+	}
+	return nil
+}
+
+// runNode runs the node on this machine, as the node that it is to the API.
+func (s *server) runNode(ctx context.Context) error {
+	dns, err := s.options.dnsAddress()
+	if err != nil {
+		return err
+	}
+	options := &s.options.node
+	err = runNode(ctx, nodeConfig{
+		options: options, logger: s.logger, progress: s.progress,
+		client: s.api.configFor(system("node:"+options.name, "system:nodes"), "kubelet"), ready: s.api.ready,
+		clientCA: s.keys.CAPool(), serving: s.kubelet.GetCertificate,
+		clusterDNS: dns.String(), clusterDomain: s.options.clusterDomain, clusterCIDR: s.options.controllers.clusterCIDR,
+	})
+	if err != nil {
+		return fmt.Errorf("node: %w", err)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	certificateslisters "k8s.io/client-go/listers/certificates/v1"
+	corelisters "k8s.io/client-go/listers/core/v1"
 
 	"github.com/yare-io/yare/controllers/worker"
 )
@@ -20,6 +21,7 @@ import (
 type approving struct {
 	env     *worker.Env
 	csrs    certificateslisters.CertificateSigningRequestLister
+	nodes   corelisters.NodeLister
 	serving bool
 }
 
@@ -32,6 +34,11 @@ func NewApproving(env *worker.Env, serving bool) (worker.Runner, error) {
 	a := &approving{env: env, csrs: csrs.Lister(), serving: serving}
 	loop := worker.NewLoop(env, worker.Options[worker.Key]{Queue: "certificate_approving", Workers: env.Workers, Reconcile: a.reconcile})
 	worker.WatchKeys[*certificatesv1.CertificateSigningRequest](loop, csrs.Informer())
+	if serving {
+		nodes := env.Informers.Core().V1().Nodes()
+		a.nodes = nodes.Lister()
+		loop.Needs(nodes.Informer())
+	}
 	return loop, nil
 }
 
@@ -117,7 +124,7 @@ func (a *approving) server(ctx context.Context, csr *certificatesv1.CertificateS
 		return nil
 	}
 	name := strings.TrimPrefix(csr.Spec.Username, nodeUserPrefix)
-	node, err := a.env.Client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	node, err := a.nodes.Get(name)
 	if err == nil {
 		err = ownAddresses(request, node)
 	}

@@ -37,7 +37,7 @@ func New(env *worker.Env, bundle []byte) (worker.Runner, error) {
 		return nil, worker.NotConfigured("no root CA")
 	}
 	namespaces := env.Informers.Core().V1().Namespaces()
-	published := coreinformers.NewFilteredConfigMapInformer(env.Client, metav1.NamespaceAll, 0,
+	published := coreinformers.NewFilteredConfigMapInformer(env.Reader, metav1.NamespaceAll, 0,
 		cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc},
 		func(options *metav1.ListOptions) {
 			options.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()

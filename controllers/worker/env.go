@@ -17,6 +17,9 @@ type Env struct {
 	// Client and Metadata act under the controller's own identity.
 	Client   kubernetes.Interface
 	Metadata metadata.Interface
+	// Reader acts under the manager's identity, which may read everything: it
+	// is for informers of a controller's own.
+	Reader kubernetes.Interface
 	// Informers are shared by all controllers. A controller asks for what it
 	// needs while it is constructed; they are started afterwards.
 	Informers informers.SharedInformerFactory

@@ -32,7 +32,7 @@ type Config struct {
 	// refuses everybody.
 	Authenticator authenticator.Request
 	// Authorizer says who may do what to the node. Nil refuses everything.
-	Authorizer authorizer.Authorizer
+	Authorizer authorizer.UnconditionalAuthorizer
 	// Metrics is what /metrics shows. Nil: nothing.
 	Metrics prometheus.Gatherer
 	// Configz is what /configz shows as "kubeletconfig": the configuration in

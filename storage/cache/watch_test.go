@@ -86,7 +86,12 @@ func (f *fixture) nextWhile(clock *testclock.FakeClock, w *cache.Watch, step tim
 func TestBookmarksTellHowFarAQuietWatchHasCome(t *testing.T) {
 	clock := testclock.NewFakeClock(time.Now())
 	f := start(t, newStore(t), cache.WithClock(clock))
-	w := f.watch(cache.WatchOptions{Prefix: pods + "quiet/", After: cache.Consistent, Bookmarks: true})
+	// A context without a deadline, before which there would be a bookmark too.
+	w, err := f.pods.Watch(t.Context(), cache.WatchOptions{Prefix: pods + "quiet/", After: cache.Consistent, Bookmarks: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
 	began := clock.Now()
 	rev := f.create(pods + "loud/a")
 	if _, err := f.pods.Get(f.ctx, pods+"loud/a", cache.Consistent); err != nil {

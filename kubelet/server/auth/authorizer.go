@@ -34,12 +34,13 @@ type Authorizers struct {
 // NewAuthorizer returns an authorizer of resource requests. What it cannot ask
 // about, it denies. It is safe for concurrent use.
 func NewAuthorizer(a Authorizers) authorizer.Authorizer {
-	return &reviews{
+	r := &reviews{
 		reviewer:   a.Reviews,
 		allowedTTL: orDefault(a.AllowedTTL, 5*time.Minute),
 		deniedTTL:  orDefault(a.DeniedTTL, 30*time.Second),
 		known:      cache.NewLRUExpireCacheWithClock(maxRemembered, orRealClock(a.Clock)),
 	}
+	return authorizer.AuthorizerFunc(r.authorize)
 }
 
 type reviews struct {
@@ -49,8 +50,7 @@ type reviews struct {
 	known *cache.LRUExpireCache
 }
 
-// Authorize implements authorizer.Authorizer.
-func (r *reviews) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+func (r *reviews) authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 	spec := specOf(a)
 	question, err := json.Marshal(spec)
 	if err != nil {

@@ -151,7 +151,7 @@ func onlyForCollector(object, old runtime.Object) bool {
 	now.SetFinalizers(was.GetFinalizers())
 	now.SetOwnerReferences(was.GetOwnerReferences())
 	now.SetManagedFields(was.GetManagedFields())
-	return !equality.Semantic.DeepEqual(object, old) && equality.Semantic.DeepEqual(now, was)
+	return equality.Semantic.DeepEqual(now, was)
 }
 
 // describe lists rules, one on each line, with the verbs on the same things

@@ -1,0 +1,213 @@
+// Package fieldmanager does server-side apply, and keeps the record of who
+// applied which field (metadata.managedFields). It wraps apimachinery's
+// implementation for rows.
+//
+// An object has such a record from its first apply on, or when its creator
+// brings one. Until then writes cost nothing, and the first apply attributes
+// what it finds to "before-first-apply", as Kubernetes does for objects that
+// are older than the feature.
+package fieldmanager
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	"k8s.io/client-go/applyconfigurations"
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+	"sigs.k8s.io/yaml"
+
+	"github.com/yare-io/yare/apiserver/registry"
+)
+
+// converter knows the schemas of all built-in types. Parsing them takes tens
+// of milliseconds, so it is put off until somebody applies.
+var converter = sync.OnceValue(func() managedfields.TypeConverter {
+	return applyconfigurations.NewTypeConverter(scheme.Scheme)
+})
+
+// Manager keeps the field record of one resource, or of one part of it. It is
+// safe for concurrent use.
+type Manager struct {
+	row   *registry.Resource
+	inner func() (*managedfields.FieldManager, error)
+}
+
+// New returns the manager for a row, or for a part of it by name.
+func New(row *registry.Resource, part string) *Manager {
+	m := &Manager{row: row}
+	m.inner = sync.OnceValues(func() (*managedfields.FieldManager, error) {
+		return managedfields.NewDefaultFieldManager(
+			converter(), scheme.Scheme, defaulter{row}, scheme.Scheme,
+			row.Kind, row.Kind.GroupVersion(), part, ignored(row, part))
+	})
+	return m
+}
+
+type defaulter struct{ row *registry.Resource }
+
+// Default implements runtime.ObjectDefaulter.
+func (d defaulter) Default(obj runtime.Object) {
+	if d.row.Strategy.Default != nil {
+		d.row.Strategy.Default(obj)
+	}
+}
+
+// ignored are the fields that a write through this door does not touch, and so
+// cannot own: the status of a kind that has a status part, and all but the
+// status for that part.
+func ignored(row *registry.Resource, part string) map[fieldpath.APIVersion]fieldpath.Filter {
+	version := fieldpath.APIVersion(row.Kind.GroupVersion().String())
+	fields := fieldpath.NewSet()
+	switch {
+	case part == "status":
+		fields.Insert(fieldpath.MakePathOrDie("spec"))
+	case hasStatus(row):
+		fields.Insert(fieldpath.MakePathOrDie("status"))
+	default:
+		return nil
+	}
+	return map[fieldpath.APIVersion]fieldpath.Filter{version: fieldpath.NewExcludeSetFilter(fields)}
+}
+
+func hasStatus(row *registry.Resource) bool {
+	for _, sub := range row.Subresources {
+		if sub.Name == "status" {
+			return true
+		}
+	}
+	return false
+}
+
+// Track brings the record of obj up to date with what a write by manager
+// changes from live, which is an empty object on create. live is left alone.
+func (m *Manager) Track(live, obj runtime.Object, manager string) (runtime.Object, error) {
+	if !recorded(live) && !recorded(obj) {
+		return obj, nil
+	}
+	inner, err := m.inner()
+	if err != nil {
+		return nil, err
+	}
+	out := inner.UpdateNoErrors(live.DeepCopyObject(), obj, manager)
+	out.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	return out, nil
+}
+
+// recorded reports whether an object has a record, or asks to drop it.
+func recorded(obj runtime.Object) bool {
+	accessor, err := meta.Accessor(obj)
+	return err == nil && accessor.GetManagedFields() != nil
+}
+
+// Apply merges a configuration, in YAML or JSON, into a copy of live, which is
+// an empty object when there is none. Fields that others own make it fail
+// with a Conflict that names them, unless it is forced. Errors are the API's.
+func (m *Manager) Apply(live runtime.Object, configuration []byte, manager string, force bool) (runtime.Object, error) {
+	patch, err := m.parse(configuration)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := m.inner()
+	if err != nil {
+		return nil, err
+	}
+	out, err := inner.Apply(live.DeepCopyObject(), patch, manager, force)
+	if err != nil {
+		return nil, wordError(err)
+	}
+	out.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	return out, nil
+}
+
+func (m *Manager) parse(configuration []byte) (*unstructured.Unstructured, error) {
+	patch := &unstructured.Unstructured{Object: map[string]any{}}
+	if err := yaml.Unmarshal(configuration, &patch.Object); err != nil {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
+	}
+	kind := patch.GroupVersionKind()
+	switch {
+	case kind.Kind == "" || kind.Version == "":
+		return nil, apierrors.NewBadRequest("the configuration to apply needs apiVersion and kind")
+	case kind.Kind != m.row.Kind.Kind:
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("the kind in the data (%s) does not match the expected kind (%s)", kind.Kind, m.row.Kind.Kind))
+	}
+	return patch, nil
+}
+
+// wordError leaves the API's errors as they are and blames all others on the
+// configuration: it does not fit the type.
+func wordError(err error) error {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return err
+	}
+	return apierrors.NewBadRequest(err.Error())
+}
+
+// Settle makes obj keep live's record when the two differ by nothing but
+// times, and returns what undoes it.
+func Settle(live, obj runtime.Object) (undo func()) {
+	before, err := meta.Accessor(live)
+	if err != nil {
+		return func() {}
+	}
+	after, err := meta.Accessor(obj)
+	if err != nil {
+		return func() {}
+	}
+	record := after.GetManagedFields()
+	if len(record) == 0 || !sameButTimes(before.GetManagedFields(), record) {
+		return func() {}
+	}
+	after.SetManagedFields(before.GetManagedFields())
+	return func() { after.SetManagedFields(record) }
+}
+
+func sameButTimes(a, b []metav1.ManagedFieldsEntry) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		x, y := &a[i], &b[i]
+		if x.Manager != y.Manager || x.Operation != y.Operation || x.APIVersion != y.APIVersion || x.FieldsType != y.FieldsType || x.Subresource != y.Subresource {
+			return false
+		}
+		if (x.FieldsV1 == nil) != (y.FieldsV1 == nil) || (x.FieldsV1 != nil && !x.FieldsV1.Equal(*y.FieldsV1)) {
+			return false
+		}
+	}
+	return true
+}
+
+// NameOf is the manager's name of a request: what it says, else the first
+// part of its user agent.
+func NameOf(asked, userAgent string) string {
+	if asked != "" {
+		return asked
+	}
+	agent, _, _ := strings.Cut(userAgent, "/")
+	var name strings.Builder
+	for _, r := range agent {
+		if !unicode.IsPrint(r) {
+			continue
+		}
+		if name.Len()+utf8.RuneLen(r) > validation.FieldManagerMaxLength {
+			break
+		}
+		name.WriteRune(r)
+	}
+	return name.String()
+}
