@@ -1,7 +1,6 @@
 package kubelet
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,8 +53,9 @@ type Config struct {
 	WithoutHost bool
 	// RelistPeriod is how often a runtime that sends no events is listed; one second if 0.
 	RelistPeriod time.Duration
-	// Serve, if set, serves the node's own HTTPS API over its backend until ctx ends; an error ends Run.
-	Serve func(ctx context.Context, backend server.Backend) error
+	// Server, if set, is how the node's own HTTPS API is served: TLS, Authenticator, Authorizer and Metrics. The rest is filled in:
+	// Listener, if nil, is opened at the address and port of Settings.
+	Server *server.Config
 	// KeepImages are never removed to make room, such as the one that sandboxes are made from.
 	KeepImages []string
 	// Logger and Clock default to slog.Default and the real clock.

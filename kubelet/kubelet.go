@@ -6,9 +6,12 @@ package kubelet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
+	"strconv"
 	"sync"
 
 	v1 "k8s.io/api/core/v1"
@@ -29,6 +32,7 @@ import (
 	"github.com/yare-io/yare/kubelet/podworker"
 	"github.com/yare-io/yare/kubelet/probe"
 	"github.com/yare-io/yare/kubelet/runtime"
+	"github.com/yare-io/yare/kubelet/server"
 	"github.com/yare-io/yare/kubelet/status"
 	"github.com/yare-io/yare/kubelet/volume"
 )
@@ -172,6 +176,7 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	sink := k.broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: k.config.Client.CoreV1().Events("")})
 	defer sink.Stop()
 	defer k.broadcaster.Shutdown()
+	asked := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
@@ -181,19 +186,40 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	} {
 		wg.Go(func() { part(ctx) })
 	}
-	if k.config.Serve != nil {
+	if k.config.Server != nil {
 		wg.Go(func() {
-			if err := k.config.Serve(ctx, k.Backend()); err != nil && ctx.Err() == nil {
+			if err := k.serve(ctx); err != nil && ctx.Err() == nil {
 				cancel(fmt.Errorf("kubelet: serve: %w", err))
 			}
 		})
 	}
 	<-ctx.Done()
 	wg.Wait()
-	if err := context.Cause(ctx); err != context.Canceled && err != context.DeadlineExceeded {
-		return err
+	if asked.Err() != nil {
+		return nil
 	}
-	return nil
+	return context.Cause(ctx)
+}
+
+// serve serves the node's own HTTPS API until ctx ends.
+func (k *Kubelet) serve(ctx context.Context) error {
+	config, s := *k.config.Server, &k.config.Settings
+	config.Backend, config.NodeName, config.Configz = k.Backend(), k.config.NodeName, s
+	if config.Logger == nil {
+		config.Logger = k.logger
+	}
+	if config.Listener == nil {
+		listener, err := net.Listen("tcp", net.JoinHostPort(s.Address, strconv.Itoa(int(s.Port))))
+		if err != nil {
+			return err
+		}
+		config.Listener = listener
+	}
+	api, err := server.New(config)
+	if err != nil {
+		return errors.Join(err, config.Listener.Close())
+	}
+	return api.Run(ctx)
 }
 
 // runPods runs pods once their sources have been read and the runtime has answered, and looks for what nobody owns.

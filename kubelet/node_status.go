@@ -53,7 +53,7 @@ func (k *Kubelet) nodeStatus(ctx context.Context, s *v1.NodeStatus) {
 		s.Addresses = append(s.Addresses, v1.NodeAddress{Type: v1.NodeInternalIP, Address: ip})
 	}
 	s.Addresses = append(s.Addresses, v1.NodeAddress{Type: v1.NodeHostName, Address: k.config.Hostname})
-	s.DaemonEndpoints.KubeletEndpoint.Port = k.config.Settings.Port
+	s.DaemonEndpoints.KubeletEndpoint.Port = k.port()
 	s.NodeInfo = k.machine.Info
 	s.NodeInfo.KubeletVersion = Version
 	runtimeErr, networkErr := k.readRuntime(ctx, s)
@@ -181,4 +181,14 @@ func firstError(errs ...error) error {
 		}
 	}
 	return nil
+}
+
+// port is where the node's own API is served.
+func (k *Kubelet) port() int32 {
+	if server := k.config.Server; server != nil && server.Listener != nil {
+		if address, ok := server.Listener.Addr().(*net.TCPAddr); ok {
+			return int32(address.Port)
+		}
+	}
+	return k.config.Settings.Port
 }

@@ -134,6 +134,80 @@ func TestDecides(t *testing.T) {
 		"required node affinity by field, as daemons have": {
 			nodes: manyNodes(20), pod: newPod("p", onlyNode("node-0007")), want: "node-0007",
 		},
+		"a daemon whose node is full": {
+			nodes: []*v1.Node{newNode("a"), newNode("b"), newNode("c", capacity("1", "1Gi", 10))}, pod: newPod("p", onlyNode("c"), requests("2", "")),
+			want: "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't satisfy plugin(s) [NodeAffinity].",
+		},
+		"pod affinity": {
+			nodes: []*v1.Node{newNode("a", zone("east")), newNode("b", zone("west")), newNode("c", zone("west"))},
+			pods:  []*v1.Pod{newPod("db", on("b"), app("db"), requests("4", ""))},
+			pod:   newPod("p", near(term("db", v1.LabelTopologyZone)), requests("1", "")), want: "c",
+		},
+		"pod affinity to nobody": {
+			nodes: []*v1.Node{newNode("a", zone("east")), newNode("b")},
+			pod:   newPod("p", near(term("db", v1.LabelTopologyZone))),
+			want:  "0/2 nodes are available: 2 node(s) didn't match pod affinity rules.",
+		},
+		"pod affinity to itself, as the first": {
+			nodes: []*v1.Node{newNode("a", zone("east")), newNode("b")},
+			pod:   newPod("p", app("db"), near(term("db", v1.LabelTopologyZone))), want: "a",
+		},
+		"pod anti-affinity": {
+			nodes: []*v1.Node{newNode("a"), newNode("b")},
+			pods:  []*v1.Pod{newPod("db", on("a"), app("db"))},
+			pod:   newPod("p", app("db"), away(term("db", v1.LabelHostname))), want: "b",
+		},
+		"pod anti-affinity everywhere": {
+			nodes: []*v1.Node{newNode("a", zone("east")), newNode("b", zone("east"))},
+			pods:  []*v1.Pod{newPod("db", on("a"), app("db"))},
+			pod:   newPod("p", away(term("db", v1.LabelTopologyZone))),
+			want:  "0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.",
+		},
+		"anti-affinity of a running pod": {
+			nodes: []*v1.Node{newNode("a", zone("east"))},
+			pods:  []*v1.Pod{newPod("db", on("a"), away(term("web", v1.LabelTopologyZone)))},
+			pod:   newPod("p", app("web")),
+			want:  "0/1 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules.",
+		},
+		"affinity knows its own namespace only": {
+			nodes: []*v1.Node{newNode("a")},
+			pods:  []*v1.Pod{newPod("db", on("a"), app("db"), func(p *v1.Pod) { p.Namespace = "other" })},
+			pod:   newPod("p", away(term("db", v1.LabelHostname))), want: "a",
+		},
+		"preferred pod affinity": {
+			nodes: []*v1.Node{newNode("a"), newNode("b"), newNode("c")},
+			pods:  []*v1.Pod{newPod("db", on("b"), app("db"))},
+			pod:   newPod("p", preferNear(100, term("db", v1.LabelHostname))), want: "b",
+		},
+		"preferred affinity of a running pod": {
+			nodes: []*v1.Node{newNode("a"), newNode("b"), newNode("c")},
+			pods:  []*v1.Pod{newPod("db", on("b"), preferNear(100, term("web", v1.LabelHostname)))},
+			pod:   newPod("p", app("web")), want: "b",
+		},
+		"spread over zones": {
+			nodes: []*v1.Node{newNode("a", zone("east")), newNode("b", zone("west"), capacity("1", "8Gi", 10))},
+			pods:  []*v1.Pod{newPod("1", on("a"), app("web"))},
+			pod:   newPod("p", app("web"), spread(v1.LabelTopologyZone, 1, v1.DoNotSchedule)), want: "b",
+		},
+		"spread that cannot be kept": {
+			nodes: []*v1.Node{newNode("a", zone("east")), newNode("b", zone("west"), capacity("1", "8Gi", 10)), newNode("c")},
+			pods:  []*v1.Pod{newPod("1", on("a"), app("web"))},
+			pod:   newPod("p", app("web"), requests("2", ""), spread(v1.LabelTopologyZone, 1, v1.DoNotSchedule)),
+			want:  "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match pod topology spread constraints, 1 node(s) didn't match pod topology spread constraints (missing required label).",
+		},
+		"soft spread": {
+			nodes: []*v1.Node{newNode("a", zone("east")), newNode("b", zone("west"))},
+			pods:  []*v1.Pod{newPod("1", on("a"), app("web")), newPod("2", on("b"), app("other"))},
+			pod:   newPod("p", app("web"), spread(v1.LabelTopologyZone, 1, v1.ScheduleAnyway)), want: "b",
+		},
+		"claim that is not there": {
+			nodes: []*v1.Node{newNode("a")}, pod: newPod("p", mounts("data")),
+			want: `0/1 nodes are available: persistentvolumeclaim "data" not found.`,
+		},
+		"resource claims": {
+			nodes: []*v1.Node{newNode("a")}, pod: newPod("p", func(p *v1.Pod) { p.Spec.ResourceClaims = []v1.PodResourceClaim{{Name: "gpu"}} }),
+			want: "0/1 nodes are available: dynamic resource allocation is not supported.",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := newBench(tc.nodes, tc.pods...).decide(tc.pod); got != tc.want {

@@ -89,6 +89,53 @@ func on(node string) podOption { return func(p *v1.Pod) { p.Spec.NodeName = node
 
 func labeled(key, value string) podOption { return func(p *v1.Pod) { p.Labels[key] = value } }
 
+func zone(name string) nodeOption { return label(v1.LabelTopologyZone, name) }
+
+// term selects pods with app=name, within one domain of key.
+func term(app, key string) v1.PodAffinityTerm {
+	return v1.PodAffinityTerm{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": app}}, TopologyKey: key}
+}
+
+func near(terms ...v1.PodAffinityTerm) podOption {
+	return func(p *v1.Pod) {
+		setAffinity(p).PodAffinity = &v1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: terms}
+	}
+}
+
+func away(terms ...v1.PodAffinityTerm) podOption {
+	return func(p *v1.Pod) {
+		setAffinity(p).PodAntiAffinity = &v1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: terms}
+	}
+}
+
+func preferNear(weight int32, t v1.PodAffinityTerm) podOption {
+	return func(p *v1.Pod) {
+		setAffinity(p).PodAffinity = &v1.PodAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []v1.WeightedPodAffinityTerm{{Weight: weight, PodAffinityTerm: t}}}
+	}
+}
+
+func setAffinity(p *v1.Pod) *v1.Affinity {
+	if p.Spec.Affinity == nil {
+		p.Spec.Affinity = &v1.Affinity{}
+	}
+	return p.Spec.Affinity
+}
+
+func app(name string) podOption { return labeled("app", name) }
+
+func spread(key string, maxSkew int32, when v1.UnsatisfiableConstraintAction) podOption {
+	return func(p *v1.Pod) {
+		p.Spec.TopologySpreadConstraints = append(p.Spec.TopologySpreadConstraints, v1.TopologySpreadConstraint{TopologyKey: key, MaxSkew: maxSkew, WhenUnsatisfiable: when,
+			LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": p.Labels["app"]}}})
+	}
+}
+
+func mounts(claim string) podOption {
+	return func(p *v1.Pod) {
+		p.Spec.Volumes = append(p.Spec.Volumes, v1.Volume{Name: claim, VolumeSource: v1.VolumeSource{PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}})
+	}
+}
+
 func priority(value int32) podOption { return func(p *v1.Pod) { p.Spec.Priority = &value } }
 
 func compiled(pod *v1.Pod) *framework.PodInfo {

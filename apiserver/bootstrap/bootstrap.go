@@ -97,10 +97,13 @@ func ensureServiceCIDR(ctx context.Context, client kubernetes.Interface, cidrs [
 }
 
 // ensureNodeBindings lets holders of a bootstrap token ask for a node's client
-// certificate, and has such requests approved, as kubeadm sets it up.
+// certificate, and has such requests approved, as kubeadm sets it up. A node's
+// own identity also runs its service proxy and pod network, which read
+// services, endpoints and nodes.
 func ensureNodeBindings(ctx context.Context, client kubernetes.Interface) error {
 	for _, binding := range []struct{ name, role, group string }{
 		{"yare:kubelet-bootstrap", "system:node-bootstrapper", "system:bootstrappers"},
+		{"yare:node-proxier", "system:node-proxier", "system:nodes"},
 		{"yare:node-autoapprove-bootstrap", "system:certificates.k8s.io:certificatesigningrequests:nodeclient", "system:bootstrappers"},
 		{"yare:node-autoapprove-certificate-rotation", "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "system:nodes"},
 	} {

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/yare-io/yare/apiserver"
+	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/bootstrap"
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/etcd"
@@ -58,15 +59,17 @@ func newAPIServerCommand() *cobra.Command {
 type apiServer struct {
 	*apiserver.Server
 
-	options   *apiServerOptions
-	trust     *trust
-	logger    *slog.Logger
-	store     storage.Store
-	gate      *gate
-	informers informers.SharedInformerFactory
-	loopback  *loopback
-	listener  net.Listener
-	advertise bootstrap.Advertiser
+	options *apiServerOptions
+	trust   *trust
+	logger  *slog.Logger
+	store   storage.Store
+	gate    *gate
+	// allocation gives services their addresses and ports.
+	allocation *allocation.Services
+	informers  informers.SharedInformerFactory
+	loopback   *loopback
+	listener   net.Listener
+	advertise  bootstrap.Advertiser
 	// bootstrapped is set once the objects that every cluster has are there.
 	bootstrapped atomic.Bool
 	ready        chan struct{}
@@ -144,6 +147,7 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 			return err
 		}
 		close(s.ready)
+		group.Go(func() error { return s.allocation.Run(ctx) })
 		return s.advertise.Run(ctx)
 	})
 	return group.Wait()

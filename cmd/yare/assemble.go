@@ -9,7 +9,8 @@ import (
 	"k8s.io/client-go/informers"
 
 	"github.com/yare-io/yare/apiserver"
-	"github.com/yare-io/yare/apiserver/api/core"
+	"github.com/yare-io/yare/apiserver/allocation"
+	"github.com/yare-io/yare/apiserver/api"
 	"github.com/yare-io/yare/apiserver/discovery"
 	"github.com/yare-io/yare/apiserver/proxy"
 	"github.com/yare-io/yare/apiserver/registry"
@@ -24,13 +25,29 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	if s.gate, err = newGate(s.options, s.trust, client, s.informers); err != nil {
 		return err
 	}
+	ports, err := s.options.nodePorts()
+	if err != nil {
+		return err
+	}
+	s.allocation, err = allocation.New(allocation.Config{Store: s.store, Networks: services, Ports: ports, Logger: s.logger})
+	if err != nil {
+		return err
+	}
+	rows := api.Resources(api.Deps{
+		Services:    s.allocation,
+		EventTTL:    s.options.eventTTL,
+		IssueToken:  s.gate.requests.Create,
+		ReviewToken: s.gate.reviewToken,
+		Authorizer:  s.gate.authorizer,
+		Rules:       s.gate.authorizer,
+	})
 	streams, err := proxy.New(proxy.Config{KubeletTLS: s.trust.kubeletTLS()})
 	if err != nil {
 		return err
 	}
 	s.Server, err = apiserver.New(apiserver.Config{
 		Store:         s.store,
-		Rows:          core.Resources(core.Deps{}),
+		Rows:          rows,
 		Authenticator: s.gate.authenticator,
 		Authorizer:    s.gate.authorizer,
 		Admission:     s.gate.admission,

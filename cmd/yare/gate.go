@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -17,6 +18,7 @@ import (
 	"github.com/yare-io/yare/apiserver/authz/node"
 	"github.com/yare-io/yare/apiserver/authz/rbac"
 	rbacbootstrap "github.com/yare-io/yare/apiserver/authz/rbac/bootstrap"
+	"github.com/yare-io/yare/apiserver/authz/rbac/escalation"
 )
 
 // publicPaths are all that is answered without credentials.
@@ -43,18 +45,29 @@ func newGate(options *apiServerOptions, t *trust, client kubernetes.Interface, f
 	if g.policy, err = rbacbootstrap.Load(rbacbootstrap.DefaultGates); err != nil {
 		return nil, err
 	}
-	if g.authorizer, err = newAuthorizer(options, g.policy, factory); err != nil {
+	roles := rbac.New()
+	if _, err := roles.Follow(factory); err != nil {
+		return nil, err
+	}
+	if g.authorizer, err = newAuthorizer(options, roles, g.policy, factory); err != nil {
 		return nil, err
 	}
 	g.admission, err = builtin.Plugins(builtin.Deps{Client: client, Informers: factory, Authorizer: g.authorizer}, options.enablePlugins, options.disablePlugins)
 	if err != nil {
 		return nil, err
 	}
+	// Nobody gives what they do not hold: not a plugin that can be turned off.
+	g.admission = append(g.admission, escalation.New(roles, g.authorizer))
 	g.requests = &serviceaccount.Requests{
 		Issuer: t.tokenIssuer, Audiences: options.tokenAudiences(), MaxLifetime: options.maxTokenLifetime, Extend: true,
 	}
 	g.discovery, err = serviceaccount.NewDiscovery(options.issuer, "", t.tokenKeys)
 	return g, err
+}
+
+// reviewToken says who a token is from, for those who ask by TokenReview.
+func (g *gate) reviewToken(ctx context.Context, review *authenticationv1.TokenReview) error {
+	return authn.ReviewToken(ctx, g.authenticator.Tokens(), g.requests.Audiences, review)
 }
 
 func (o *apiServerOptions) tokenAudiences() []string {
@@ -89,17 +102,13 @@ func newAuthenticator(options *apiServerOptions, t *trust, client kubernetes.Int
 	return authn.New(config)
 }
 
-func newAuthorizer(options *apiServerOptions, policy *rbacbootstrap.Policy, factory informers.SharedInformerFactory) (*authz.Authorizer, error) {
+func newAuthorizer(options *apiServerOptions, roles *rbac.Authorizer, policy *rbacbootstrap.Policy, factory informers.SharedInformerFactory) (*authz.Authorizer, error) {
 	config := authz.Config{Authorizers: map[authz.Mode]authorizer.Authorizer{}}
 	for _, name := range options.authorizationModes {
 		mode := authz.Mode(name)
 		config.Modes = append(config.Modes, mode)
 		switch mode {
 		case authz.RBAC:
-			roles := rbac.New()
-			if _, err := roles.Follow(factory); err != nil {
-				return nil, err
-			}
 			config.Authorizers[mode] = roles
 		case authz.Node:
 			nodes := node.New(policy.NodeRules())

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +20,7 @@ import (
 
 	"github.com/yare-io/yare/cmd/yare/containerd"
 	"github.com/yare-io/yare/kubelet"
+	"github.com/yare-io/yare/kubelet/podnetwork"
 	kubeletserver "github.com/yare-io/yare/kubelet/server"
 	"github.com/yare-io/yare/kubelet/server/auth"
 	"github.com/yare-io/yare/kubeproxy"
@@ -29,6 +28,9 @@ import (
 
 // pauseImage holds a pod's namespaces open; the build makes it.
 const pauseImage = "yare.local/pause:v1"
+
+// builtinImages are in no registry, so they must never be removed to make room.
+var builtinImages = []string{pauseImage, "yare.local/coredns:v1", "yare.local/demo:v1", "yare.local/demo:v2"}
 
 // nodeConfig is all that a node needs, be it in the server's process or alone.
 type nodeConfig struct {
@@ -72,8 +74,13 @@ func runNode(ctx context.Context, c nodeConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	group.Go(func() error { return node.Run(ctx) })
-	group.Go(func() error { return proxy.Run(ctx) })
+	network, err := c.podNetwork(client)
+	if err != nil {
+		return err
+	}
+	group.Go(part(ctx, "kubelet", node.Run))
+	group.Go(part(ctx, "pod network", network.Run))
+	group.Go(part(ctx, "kube-proxy", proxy.Run))
 	group.Go(func() error { return c.reportReady(ctx, client) })
 	return group.Wait()
 }
@@ -92,7 +99,7 @@ func (c *nodeConfig) startRuntime(ctx context.Context, group *errgroup.Group) (e
 		return "", nil, errors.Join(err, process.Stop())
 	}
 	c.progress.done("Container runtime ready (images imported in %.1fs)", time.Since(begin).Seconds())
-	group.Go(func() error { return process.Wait(ctx) })
+	group.Go(part(ctx, "container runtime", process.Wait))
 	return process.Endpoint(), process.Stop, nil
 }
 
@@ -125,34 +132,23 @@ func (c *nodeConfig) kubelet(client kubernetes.Interface, endpoint string) (*kub
 		RootDir:         filepath.Join(c.options.dataDir, "kubelet"),
 		Settings:        settings,
 		Labels:          c.options.labels,
+		KeepImages:      builtinImages,
 		Taints:          taints,
-		Serve:           c.serveKubelet(client),
+		Server:          c.kubeletServer(client),
 		Logger:          c.logger.With("component", "kubelet"),
 	})
 }
 
-// serveKubelet is the node's own HTTPS API, open to whom the API server lets
+// kubeletServer is the node's own HTTPS API, open to whom the API server lets
 // in.
-func (c *nodeConfig) serveKubelet(client kubernetes.Interface) func(context.Context, kubeletserver.Backend) error {
-	return func(ctx context.Context, backend kubeletserver.Backend) error {
-		listener, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(int(c.options.kubeletPort))))
-		if err != nil {
-			return err
-		}
-		server, err := kubeletserver.New(kubeletserver.Config{
-			Backend: backend, NodeName: c.options.name, Listener: listener,
-			TLS: &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert, GetCertificate: c.serving},
-			Authenticator: auth.NewAuthenticator(auth.Authenticators{
-				ClientCAs: func() *x509.CertPool { return c.clientCA },
-				Tokens:    client.AuthenticationV1().TokenReviews(),
-			}),
-			Authorizer: auth.NewAuthorizer(auth.Authorizers{Reviews: client.AuthorizationV1().SubjectAccessReviews()}),
-			Logger:     c.logger.With("component", "kubelet"),
-		})
-		if err != nil {
-			return errors.Join(err, listener.Close())
-		}
-		return server.Run(ctx)
+func (c *nodeConfig) kubeletServer(client kubernetes.Interface) *kubeletserver.Config {
+	return &kubeletserver.Config{
+		TLS: &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert, GetCertificate: c.serving},
+		Authenticator: auth.NewAuthenticator(auth.Authenticators{
+			ClientCAs: func() *x509.CertPool { return c.clientCA },
+			Tokens:    client.AuthenticationV1().TokenReviews(),
+		}),
+		Authorizer: auth.NewAuthorizer(auth.Authorizers{Reviews: client.AuthorizationV1().SubjectAccessReviews()}),
 	}
 }
 
@@ -165,6 +161,24 @@ func (c *nodeConfig) proxy(client kubernetes.Interface) (*kubeproxy.Proxy, error
 	return kubeproxy.New(kubeproxy.Config{
 		Client: client, NodeName: c.options.name, ClusterCIDRs: clusterCIDRs, Logger: c.logger.With("component", "kube-proxy"),
 	})
+}
+
+// podNetwork connects pods with each other, on this node and across nodes.
+func (c *nodeConfig) podNetwork(client kubernetes.Interface) (*podnetwork.Agent, error) {
+	clusterCIDRs, err := parsePrefixes("--cluster-cidr", c.clusterCIDR)
+	if err != nil {
+		return nil, err
+	}
+	config := c.options.podNetwork()
+	config.Client, config.NodeName, config.ClusterCIDRs = client, c.options.name, clusterCIDRs
+	config.Logger = c.logger.With("component", "pod-network")
+	return podnetwork.New(config)
+}
+
+// podNetwork is where the network's files are, which is all that removing it
+// takes.
+func (o *nodeOptions) podNetwork() podnetwork.Config {
+	return podnetwork.Config{CNIConfDir: o.cniConfDir(), IPAMDir: filepath.Join(o.dataDir, "cni-addresses")}
 }
 
 // reportReady tells the person at the terminal when the node is Ready.

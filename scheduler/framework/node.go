@@ -15,7 +15,8 @@ type NodeInfo struct {
 	Node *v1.Node
 	// Slot is the node's place in Snapshot.Nodes.
 	Slot int
-	// Generation differs between any two states of any node in one process.
+	// Generation differs between any two states of any node in one process; it
+	// is 0 for hypothetical nodes, about which nothing must be remembered.
 	Generation int64
 
 	Pods []*PodInfo
@@ -125,6 +126,7 @@ func (n *NodeInfo) Clone() *NodeInfo {
 // With returns n as it would be with the given pods added and removed.
 func (n *NodeInfo) With(add, remove []*PodInfo) *NodeInfo {
 	c := n.Clone()
+	c.Generation = 0
 	for _, pod := range remove {
 		c.RemovePod(pod.Pod.UID)
 	}

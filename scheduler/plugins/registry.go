@@ -36,6 +36,19 @@ func Builtin() Registry {
 		"NodeResourcesBalancedAllocation": withArgs(func(_ Sources, args *config.NodeResourcesBalancedAllocationArgs) (framework.Plugin, error) {
 			return NewNodeResourcesBalancedAllocation(args), nil
 		}),
+		volumeRestrictionsName: func(s Sources, _ runtime.RawExtension) (framework.Plugin, error) {
+			return VolumeRestrictions{Claims: s.Claims}, nil
+		},
+		"DynamicResources": plain(DynamicResources{}),
+		volumeBindingName: withArgs(func(s Sources, args *config.VolumeBindingArgs) (framework.Plugin, error) {
+			return NewVolumeBinding(s, args)
+		}),
+		spreadName: withArgs(func(s Sources, args *config.PodTopologySpreadArgs) (framework.Plugin, error) {
+			return NewPodTopologySpread(s, args)
+		}),
+		interPodAffinityName: withArgs(func(s Sources, args *config.InterPodAffinityArgs) (framework.Plugin, error) {
+			return NewInterPodAffinity(s.Namespaces, args)
+		}),
 		DefaultPreemptionName: withArgs(func(_ Sources, args *config.DefaultPreemptionArgs) (framework.Plugin, error) {
 			return NewDefaultPreemption(args)
 		}),
@@ -62,6 +75,9 @@ func Defaults() []Default {
 		{Name: nodeAffinityName, Weight: 2},
 		{Name: "NodePorts"},
 		{Name: fitName, Weight: 1},
+		{Name: volumeRestrictionsName}, {Name: volumeBindingName}, {Name: "DynamicResources"},
+		{Name: spreadName, Weight: 2},
+		{Name: interPodAffinityName, Weight: 2},
 		{Name: DefaultPreemptionName},
 		{Name: "NodeResourcesBalancedAllocation", Weight: 1},
 		{Name: "ImageLocality", Weight: 1},

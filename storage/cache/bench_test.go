@@ -57,6 +57,41 @@ func BenchmarkList(b *testing.B) {
 	}
 }
 
+// BenchmarkOverEtcd is what a client of the API server pays for with the default
+// store: a write until its watch event, and a consistent read.
+func BenchmarkOverEtcd(b *testing.B) {
+	f := start(b, newEtcd(b))
+	f.ctx = context.Background()
+	f.create(pods + "ns/read")
+	b.Run("write and watch", func(b *testing.B) {
+		w := f.watch(cache.WatchOptions{After: cache.Consistent})
+		for n := 0; b.Loop(); n++ {
+			f.create(fmt.Sprintf("%sns/p%d-%d", pods, b.N, n))
+			if _, err := w.Next(f.ctx); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("consistent get", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := f.pods.Get(f.ctx, pods+"ns/read", cache.Consistent); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("consistent get by many", func(b *testing.B) {
+		b.SetParallelism(32)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if _, err := f.pods.Get(f.ctx, pods+"ns/read", cache.Consistent); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	})
+}
+
 // BenchmarkWatchFanout measures a write until all watches that it concerns have
 // framed it.
 func BenchmarkWatchFanout(b *testing.B) {

@@ -50,9 +50,10 @@ type Config struct {
 	// Fields returns what field selectors may ask for, as a new map, to which
 	// metadata.name and metadata.namespace are added. May be nil.
 	Fields func(runtime.Object) fields.Set
-	// Indexed names fields whose exact-match watchers are woken only by events
-	// of objects that have, or had, the value they ask for ("spec.nodeName").
-	// metadata.name and the folder of a key are always indexed.
+	// Indexed names fields ("spec.nodeName") for whose exact values lists look
+	// at no other objects, and watches are woken only by events of objects that
+	// have, or had, the value. Watches are always indexed by metadata.name and
+	// by the folder of a key.
 	Indexed []string
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/cache"
+	"github.com/yare-io/yare/storage/etcd"
 	"github.com/yare-io/yare/storage/memory"
 )
 
@@ -261,7 +262,21 @@ func (m *model) checkInitial(t *rapid.T, f *fixture, q query, revision int64) {
 // TestWatchesUnderConcurrentWriters compares watches of all kinds, which start
 // while writers are at work, with what one watch of everything has seen.
 func TestWatchesUnderConcurrentWriters(t *testing.T) {
-	f := start(t, newStore(t))
+	t.Run("memory", func(t *testing.T) { watchUnderWriters(t, newStore(t)) })
+	t.Run("etcd", func(t *testing.T) { watchUnderWriters(t, newEtcd(t)) })
+}
+
+func newEtcd(t testing.TB) storage.Store {
+	store, err := etcd.Open(t.Context(), etcd.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
+func watchUnderWriters(t *testing.T, store storage.Store) {
+	f := start(t, store)
 	first, err := f.store.Revision(f.ctx)
 	if err != nil {
 		t.Fatal(err)

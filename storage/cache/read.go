@@ -56,7 +56,7 @@ func (r *Resource) Get(ctx context.Context, key string, minRevision int64) (*Obj
 	if err := r.broken[key]; err != nil {
 		return nil, err
 	}
-	if o, ok := r.tree.Get(&Object{Key: key}); ok {
+	if o, ok := r.objects.get(key); ok {
 		return o, nil
 	}
 	return nil, fmt.Errorf("get %s: %w", key, storage.ErrNotFound)

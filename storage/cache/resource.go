@@ -6,8 +6,6 @@ import (
 	"sort"
 	"sync"
 
-	"github.com/google/btree"
-
 	"github.com/yare-io/yare/storage"
 )
 
@@ -33,13 +31,13 @@ type Resource struct {
 	// epoch is raised when the store's history turned out to be another one.
 	epoch int
 
-	hints hints
-	tree  *btree.BTreeG[*Object]
-	// clone of tree that readers share, nil after a change.
-	clone *btree.BTreeG[*Object]
+	hints   hints
+	objects *objects
+	// clone of objects that readers share, nil after a change.
+	clone *objects
 	// kept are the states that pages are being read from, latest last.
 	kept []keptSnapshot
-	// broken says of keys that cannot be decoded why; tree may have an older
+	// broken says of keys that cannot be decoded why; objects may have an older
 	// object for them.
 	broken map[string]error
 	// base is the revision of the latest load, last that of the latest change
@@ -51,19 +49,15 @@ type Resource struct {
 	topics map[topicKey]*topic
 }
 
-func newTree() *btree.BTreeG[*Object] {
-	return btree.NewG(32, func(a, b *Object) bool { return a.Key < b.Key })
-}
-
 func newResource(c *Cache, config Config) *Resource {
 	return &Resource{
-		cache:  c,
-		config: config,
-		ready:  make(chan struct{}),
-		gone:   make(chan struct{}),
-		tree:   newTree(),
-		broken: make(map[string]error),
-		topics: make(map[topicKey]*topic),
+		cache:   c,
+		config:  config,
+		ready:   make(chan struct{}),
+		gone:    make(chan struct{}),
+		objects: newObjects(config.Indexed),
+		broken:  make(map[string]error),
+		topics:  make(map[topicKey]*topic),
 	}
 }
 
@@ -101,7 +95,7 @@ func (r *Resource) WaitReady(ctx context.Context) error {
 	}
 }
 
-// revision is what a reader of the current tree knows everything up to. The
+// revision is what a reader of the current objects knows everything up to. The
 // caller holds mu.
 func (r *Resource) revision() int64 { return max(r.last, r.cache.revision.Load()) }
 
@@ -177,9 +171,9 @@ func (r *Resource) applyOne(u update) {
 	delete(r.broken, u.key)
 	c := &change{revision: u.revision, current: u.object}
 	if u.object != nil {
-		c.previous, _ = r.tree.ReplaceOrInsert(u.object)
+		c.previous = r.objects.put(u.object)
 	} else {
-		c.previous, _ = r.tree.Delete(&Object{Key: u.key})
+		c.previous = r.objects.remove(u.key)
 	}
 	if c.previous != nil || c.current != nil {
 		r.record(c)
@@ -198,7 +192,7 @@ func (r *Resource) begin() {
 // again.
 func (r *Resource) finish(updates []update, revision int64) bool {
 	r.mu.Lock()
-	r.tree, r.clone, r.kept = newTree(), nil, nil
+	r.objects, r.clone, r.kept = newObjects(r.config.Indexed), nil, nil
 	clear(r.broken)
 	for _, u := range updates {
 		if u.err != nil {
@@ -206,7 +200,7 @@ func (r *Resource) finish(updates []update, revision int64) bool {
 			r.cache.logger.Error("cannot decode a stored object", "key", u.key, "revision", u.revision, "err", u.err)
 			continue
 		}
-		r.tree.ReplaceOrInsert(u.object)
+		r.objects.put(u.object)
 	}
 	r.base, r.last, r.floor = revision, revision, revision
 	r.all.drop(len(r.all.changes))
@@ -242,11 +236,11 @@ func (r *Resource) merge(updates []update, revision int64) {
 	var changes []update
 	for _, u := range updates {
 		present[u.key] = struct{}{}
-		if old, ok := r.tree.Get(&Object{Key: u.key}); !ok || old.Revision != u.revision {
+		if old, ok := r.objects.get(u.key); !ok || old.Revision != u.revision {
 			changes = append(changes, u)
 		}
 	}
-	r.tree.Ascend(func(o *Object) bool {
+	r.objects.byKey.Ascend(func(o *Object) bool {
 		if _, ok := present[o.Key]; !ok {
 			changes = append(changes, update{key: o.Key, revision: revision})
 		}

@@ -85,21 +85,15 @@ type topicKey struct{ folder, field, value string }
 
 // topicFor picks the narrowest topic that has everything a watch may want.
 func (r *Resource) topicFor(prefix string, p Predicate) topicKey {
-	exact := func(field string) (string, bool) {
-		if p.Fields == nil {
-			return "", false
-		}
-		return p.Fields.RequiresExactMatch(field)
-	}
 	inFolder := len(prefix) > len(r.config.Prefix) && folder(prefix) == prefix
-	if name, ok := exact(nameField); ok {
+	if name, ok := p.exactly(nameField); ok {
 		if inFolder {
 			return topicKey{folder: prefix, field: nameField, value: name}
 		}
 		return topicKey{field: nameField, value: name}
 	}
 	for _, field := range r.config.Indexed {
-		if value, ok := exact(field); ok {
+		if value, ok := p.exactly(field); ok {
 			return topicKey{field: field, value: value}
 		}
 	}

@@ -4,17 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/google/btree"
 
 	"github.com/yare-io/yare/storage"
 )
 
 // snapshot is an unchanging state of a resource.
 type snapshot struct {
-	tree     *btree.BTreeG[*Object]
+	objects  *objects
 	revision int64
 }
 
@@ -38,7 +35,7 @@ const (
 // current returns the latest state. The caller holds mu.
 func (r *Resource) current() snapshot {
 	if r.clone == nil {
-		r.clone = r.tree.Clone()
+		r.clone = r.objects.clone()
 	}
 	return snapshot{r.clone, r.revision()}
 }
@@ -62,7 +59,7 @@ func (r *Resource) at(revision int64) (snapshot, bool) {
 	}
 	if r.loaded && revision >= r.last && revision <= r.revision() {
 		defer r.mu.Unlock()
-		return snapshot{r.current().tree, revision}, true
+		return snapshot{r.current().objects, revision}, true
 	}
 	undo := r.all.changes[r.all.after(revision)-r.all.first:]
 	if !r.loaded || revision < r.floor || revision > r.last || len(undo) > mostUndone {
@@ -70,17 +67,17 @@ func (r *Resource) at(revision int64) (snapshot, bool) {
 		return snapshot{}, false
 	}
 	undo = append([]*change(nil), undo...)
-	tree := r.tree.Clone()
+	old := r.objects.clone()
 	r.mu.Unlock()
 
 	for i := len(undo) - 1; i >= 0; i-- {
 		if undo[i].previous != nil {
-			tree.ReplaceOrInsert(undo[i].previous)
+			old.put(undo[i].previous)
 		} else {
-			tree.Delete(undo[i].current)
+			old.remove(undo[i].current.Key)
 		}
 	}
-	return snapshot{tree, revision}, true
+	return snapshot{old, revision}, true
 }
 
 // keep remembers a state for the pages that follow.
@@ -108,10 +105,7 @@ func (r *Resource) dropKept(now time.Time) {
 // if it is asked to.
 func (s snapshot) page(o ListOptions, counting bool) *Page {
 	page := &Page{Revision: s.revision, Objects: make([]*Object, 0, s.size(o))}
-	s.tree.AscendGreaterOrEqual(&Object{Key: max(o.From, o.Prefix)}, func(obj *Object) bool {
-		if !strings.HasPrefix(obj.Key, o.Prefix) {
-			return false
-		}
+	s.objects.ascend(o.Prefix, o.From, o.Predicate, func(obj *Object) bool {
 		if page.Next != "" {
 			page.Remaining++
 			return true
@@ -132,15 +126,18 @@ func (s snapshot) page(o ListOptions, counting bool) *Page {
 	return page
 }
 
+// manyObjects is where making room for all of them at once stops paying.
+const manyObjects = 1024
+
 // size is a guess at how many objects a page will have.
 func (s snapshot) size(o ListOptions) int {
 	switch {
 	case !o.Predicate.Empty():
 		return 0
 	case o.Limit > 0:
-		return min(o.Limit, s.tree.Len())
+		return min(o.Limit, s.objects.byKey.Len())
 	}
-	return s.tree.Len()
+	return min(manyObjects, s.objects.byKey.Len())
 }
 
 // listStore reads what the cache does not have from the store: a revision from

@@ -85,42 +85,19 @@ func writeOne(store storage.Store, key string, n int, tell func(key, value strin
 	return err
 }
 
+// write is the last that was acknowledged of a key.
+type write struct {
+	value    string
+	revision int64
+}
+
 func TestAcknowledgedWritesSurviveKill(t *testing.T) {
 	dir := t.TempDir()
-	type write struct {
-		value    string
-		revision int64
-	}
 	acknowledged := map[string]write{}
 	for round := range 3 {
-		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), crashDir+"="+dir)
-		child.Stderr = os.Stderr
-		out, err := child.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
-		}
-		killAt := 50 + rand.IntN(400)
-		lines := bufio.NewScanner(out)
-		for n := 0; lines.Scan(); n++ {
-			if n == killAt {
-				if err := child.Process.Kill(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			var key string
-			var w write
-			// The kill may cut the last line short.
-			if _, err := fmt.Sscanf(lines.Text(), "%s %s %d", &key, &w.value, &w.revision); err == nil && w.revision > acknowledged[key].revision {
-				acknowledged[key] = w
-			}
-		}
-		var exit *exec.ExitError
-		if err := child.Wait(); !errors.As(err, &exit) || exit.Exited() {
-			t.Fatalf("round %d: the writer ended by itself: %v", round, err)
+		runWriter(t, dir, 50+rand.IntN(400), acknowledged)
+		if len(acknowledged) < 20 {
+			t.Fatalf("only %d keys were written", len(acknowledged))
 		}
 		store := open(t, etcd.Config{Dir: dir})
 		result, err := store.List(t.Context(), storage.ListRequest{Prefix: "/crash/"})
@@ -132,24 +109,66 @@ func TestAcknowledgedWritesSurviveKill(t *testing.T) {
 			there[kv.Key] = kv
 		}
 		for key, want := range acknowledged {
-			// What was under way when the kill came may have been written too.
 			kv, ok := there[key]
-			switch {
-			case want.value == "deleted" && ok:
-				t.Fatalf("round %d: %s was deleted at %d and is back at %d", round, key, want.revision, kv.Revision)
-			case want.value == "created" && ok && kv.Revision < want.revision:
-				t.Fatalf("round %d: %s is at %d, acknowledged was %d", round, key, kv.Revision, want.revision)
-			case want.value == "created" && !ok:
-				t.Fatalf("round %d: %s, created at %d, is lost", round, key, want.revision)
-			case want.value == "updated" && ok && kv.Revision != want.revision:
-				t.Fatalf("round %d: %s is at %d, acknowledged was %d", round, key, kv.Revision, want.revision)
+			if wrong := lost(want, kv, ok); wrong != "" {
+				t.Fatalf("round %d: %s was %s at %d and is %s", round, key, want.value, want.revision, wrong)
 			}
-		}
-		if len(acknowledged) < 20 {
-			t.Fatalf("only %d keys were written", len(acknowledged))
 		}
 		if err := store.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// runWriter starts a writer, kills it after so many acknowledgements, and notes
+// them.
+func runWriter(t *testing.T, dir string, killAt int, acknowledged map[string]write) {
+	t.Helper()
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), crashDir+"="+dir)
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for n := 0; lines.Scan(); n++ {
+		if n == killAt {
+			if err := child.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var key string
+		var w write
+		// A line is one short write to the pipe, so the kill cuts none in two.
+		if _, err := fmt.Sscanf(lines.Text(), "%s %s %d", &key, &w.value, &w.revision); err != nil {
+			t.Fatalf("%q: %v", lines.Text(), err)
+		}
+		if w.revision > acknowledged[key].revision {
+			acknowledged[key] = w
+		}
+	}
+	var exit *exec.ExitError
+	if err := child.Wait(); !errors.As(err, &exit) || exit.Exited() {
+		t.Fatalf("the writer ended by itself: %v", err)
+	}
+}
+
+// lost says how what is there contradicts the last acknowledged write. The write
+// after it may have happened too: its answer was under way when the kill came.
+func lost(want write, kv storage.KV, ok bool) string {
+	switch {
+	case want.value == "deleted" && ok:
+		return fmt.Sprintf("back at %d", kv.Revision)
+	case want.value == "created" && !ok:
+		return "gone"
+	case want.value == "created" && kv.Revision < want.revision:
+		return fmt.Sprintf("at %d", kv.Revision)
+	case want.value == "updated" && ok && kv.Revision != want.revision:
+		return fmt.Sprintf("at %d", kv.Revision)
+	}
+	return ""
 }

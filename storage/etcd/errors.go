@@ -26,6 +26,9 @@ var kinds = []struct{ from, to error }{
 // translate names an error of etcd or of the way to it as the contract does. A
 // cancelled request is both unavailable and cancelled.
 func (s *store) translate(err error) error {
+	if err == nil {
+		return nil
+	}
 	if s.ctx.Err() != nil {
 		return errClosed
 	}

@@ -237,19 +237,22 @@ func (s *store) Size(ctx context.Context) (int64, error) {
 	return status.DbSize, nil
 }
 
+// status asks the first member that answers.
 func (s *store) status(ctx context.Context) (*clientv3.StatusResponse, error) {
 	limited, leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	endpoint := ""
-	if len(s.config.Endpoints) > 0 {
-		endpoint = s.config.Endpoints[0]
+	if s.server != nil {
+		status, err := s.client.Status(limited, "")
+		return status, s.translate(err)
 	}
-	status, err := s.client.Status(limited, endpoint)
-	if err != nil {
-		return nil, s.translate(err)
+	for _, endpoint := range s.config.Endpoints {
+		var status *clientv3.StatusResponse
+		if status, err = s.client.Status(limited, endpoint); err == nil {
+			return status, nil
+		}
 	}
-	return status, nil
+	return nil, s.translate(err)
 }
