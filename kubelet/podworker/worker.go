@@ -31,8 +31,7 @@ type worker struct {
 	gone      bool // the pod no longer exists
 	stale     bool // volumes must be looked at
 	admitted  bool
-	finished  bool // stopped for good
-	evicted   *status.Verdict
+	finished  bool               // stopped for good
 	interrupt context.CancelFunc // ends the action that is under way
 
 	found     *cri.Pod // as last read
@@ -102,18 +101,6 @@ func (w *worker) remove() {
 func (w *worker) refresh() {
 	w.mu.Lock()
 	w.stale = true
-	w.mu.Unlock()
-	w.wakeUp()
-}
-
-func (w *worker) evict(v *status.Verdict) {
-	w.mu.Lock()
-	if w.evicted == nil {
-		w.evicted = v
-	}
-	if w.interrupt != nil {
-		w.interrupt()
-	}
 	w.mu.Unlock()
 	w.wakeUp()
 }
@@ -201,11 +188,8 @@ func (w *worker) step(ctx context.Context) (again time.Duration, done bool) {
 	}
 	w.found = found
 	w.mu.Lock()
-	gone, evicted := w.gone, w.evicted
+	gone := w.gone
 	w.mu.Unlock()
-	if w.verdict == nil {
-		w.verdict = evicted
-	}
 	pod := w.current()
 	if w.verdict == nil && !gone {
 		w.verdict = w.overdue(pod)

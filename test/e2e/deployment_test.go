@@ -414,7 +414,7 @@ func inventory(t *testing.T, node *cluster.Node) map[string]bool {
 	add("task", run("ctr", "--address", node.RuntimeSocket(), "--namespace", "k8s.io", "tasks", "list", "-q"))
 	add("link", run("ip", "-brief", "link", "show", "type", "veth"))
 	add("rule", run("nft", "--stateless", "list", "ruleset"))
-	cgroups, err := exec.Command("find", "/sys/fs/cgroup", "-type", "d", "-path", "*"+node.CgroupRoot()+"*").Output()
+	cgroups, err := exec.Command("find", "/sys/fs/cgroup", "-type", "d", "-path", "*"+node.CgroupRoot()+"/*/pod*").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
