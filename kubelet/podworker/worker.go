@@ -30,6 +30,7 @@ type worker struct {
 	pod       *v1.Pod
 	gone      bool // the pod no longer exists
 	stale     bool // volumes must be looked at
+	hurry     bool // an object that the pod refers to has changed
 	admitted  bool
 	finished  bool               // stopped for good
 	interrupt context.CancelFunc // ends the action that is under way
@@ -100,7 +101,7 @@ func (w *worker) remove() {
 
 func (w *worker) refresh() {
 	w.mu.Lock()
-	w.stale = true
+	w.stale, w.hurry = true, true
 	w.mu.Unlock()
 	w.wakeUp()
 }
