@@ -29,6 +29,9 @@ import (
 // pauseImage holds a pod's namespaces open; the build makes it.
 const pauseImage = "yare.local/pause:v1"
 
+// builtinImages are in no registry, so they must never be removed to make room.
+var builtinImages = []string{pauseImage, "yare.local/coredns:v1", "yare.local/demo:v1", "yare.local/demo:v2"}
+
 // nodeConfig is all that a node needs, be it in the server's process or alone.
 type nodeConfig struct {
 	options  *nodeOptions
@@ -75,9 +78,9 @@ func runNode(ctx context.Context, c nodeConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	group.Go(func() error { return node.Run(ctx) })
-	group.Go(func() error { return network.Run(ctx) })
-	group.Go(func() error { return proxy.Run(ctx) })
+	group.Go(part(ctx, "kubelet", node.Run))
+	group.Go(part(ctx, "pod network", network.Run))
+	group.Go(part(ctx, "kube-proxy", proxy.Run))
 	group.Go(func() error { return c.reportReady(ctx, client) })
 	return group.Wait()
 }
@@ -96,7 +99,7 @@ func (c *nodeConfig) startRuntime(ctx context.Context, group *errgroup.Group) (e
 		return "", nil, errors.Join(err, process.Stop())
 	}
 	c.progress.done("Container runtime ready (images imported in %.1fs)", time.Since(begin).Seconds())
-	group.Go(func() error { return process.Wait(ctx) })
+	group.Go(part(ctx, "container runtime", process.Wait))
 	return process.Endpoint(), process.Stop, nil
 }
 
@@ -129,6 +132,7 @@ func (c *nodeConfig) kubelet(client kubernetes.Interface, endpoint string) (*kub
 		RootDir:         filepath.Join(c.options.dataDir, "kubelet"),
 		Settings:        settings,
 		Labels:          c.options.labels,
+		KeepImages:      builtinImages,
 		Taints:          taints,
 		Server:          c.kubeletServer(client),
 		Logger:          c.logger.With("component", "kubelet"),
