@@ -132,11 +132,11 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	// The cache outlives what uses it, so that requests in flight can end.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
-	group.Go(func() error { return s.Server.Run(caching) })
-	group.Go(func() error {
+	group.Go(part(caching, "watch cache", s.Server.Run))
+	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
-		return s.Serve(serving, s.listener, s.tls())
-	})
+		return s.Serve(ctx, s.listener, s.tls())
+	}))
 	group.Go(func() error {
 		defer stopServing()
 		defer s.informers.Shutdown()
@@ -148,7 +148,7 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 			return err
 		}
 		close(s.ready)
-		group.Go(func() error { return s.allocation.Run(ctx) })
+		group.Go(part(ctx, "service allocation", s.allocation.Run))
 		return s.advertise.Run(ctx)
 	})
 	return group.Wait()

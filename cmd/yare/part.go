@@ -2,18 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
-// part runs one part of a process in a group: an error names the part, and an
-// end that was asked for is none.
+// part runs one part of a process in a group. An error names the part; one
+// that comes when the end has been asked for is no reason to complain.
 func part(ctx context.Context, name string, run func(context.Context) error) func() error {
 	return func() error {
-		err := run(ctx)
-		if err == nil || ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
-			return nil
+		if err := run(ctx); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
-		return fmt.Errorf("%s: %w", name, err)
+		return nil
 	}
 }

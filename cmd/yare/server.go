@@ -126,7 +126,7 @@ func (s *server) run(ctx context.Context) (err error) {
 	// The API server outlives its clients, so that they can say goodbye.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	clients, clientsCtx := errgroup.WithContext(ctx)
-	group.Go(part(serving, "API server", s.api.Run))
+	group.Go(func() error { return s.api.Run(serving) })
 	group.Go(part(ctx, "certificates", s.keys.Run))
 	group.Go(func() error {
 		defer stopServing()
