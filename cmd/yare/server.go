@@ -188,6 +188,7 @@ func (s *server) runNode(ctx context.Context) error {
 		client: s.api.configFor(system("node:"+options.name, "system:nodes"), "kubelet"), ready: s.api.ready,
 		clientCA: s.keys.CAPool(), serving: s.kubelet.GetCertificate,
 		clusterDNS: dns.String(), clusterDomain: s.options.clusterDomain, clusterCIDR: s.options.controllers.clusterCIDR,
+		whenReady: func() { s.progress.next(s.options.kubeconfig) },
 	})
 }
 

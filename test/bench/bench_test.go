@@ -33,6 +33,7 @@ const (
 // replicas, whose image is present, until its status says that all three are
 // ready.
 func BenchmarkDeploymentReady(b *testing.B) {
+	b.StopTimer()
 	node := cluster.StartServer(b, cluster.NewLAN(b).NewHost("one"))
 	node.WaitNodeReady("one")
 	node.WaitDNS()
