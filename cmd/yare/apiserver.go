@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/yare-io/yare/apiserver"
 	"github.com/yare-io/yare/apiserver/allocation"
@@ -168,10 +169,9 @@ func (s *apiServer) bootstrap(ctx context.Context) error {
 	if err := s.advertise.EnsureService(ctx); err != nil {
 		return err
 	}
-	for informer, synced := range s.informers.WaitForCacheSync(ctx.Done()) {
-		if !synced {
-			return fmt.Errorf("informer for %s did not start: %w", informer, context.Cause(ctx))
-		}
+	s.informers.WaitForCacheSync(ctx.Done())
+	if !cache.WaitForCacheSync(ctx.Done(), s.gate.synced...) {
+		return context.Cause(ctx)
 	}
 	s.bootstrapped.Store(true)
 	return nil
