@@ -119,6 +119,24 @@ func TestContainersThatCannotStartSayWhy(t *testing.T) {
 	c.awaitEvent("Failed", `Error: configmap "gone" not found`)
 	c.awaitEvent("Failed", "Error: container has runAsNonRoot and image will run as root")
 	c.awaitEvent("BackOff", `Back-off pulling image "localhost:1/none:v1"`)
+	late := &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "gone", Namespace: "default"}}
+	if _, err := c.api.CoreV1().ConfigMaps("default").Create(context.Background(), late, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.await("missing", "starts once it can", isReady)
+}
+
+func TestOneContainerThatFailsDoesNotHoldUpTheOthers(t *testing.T) {
+	c := newCluster(t)
+	pod := newPod("half", "pause")
+	well := *pod.Spec.Containers[0].DeepCopy()
+	well.Name = "well"
+	pod.Spec.Containers[0].Image, pod.Spec.Containers[0].ImagePullPolicy = "yare.test/none:v1", v1.PullNever
+	pod.Spec.Containers = append(pod.Spec.Containers, well)
+	c.create(pod)
+	c.await("half", "half runs", func(p *v1.Pod) bool {
+		return len(p.Status.ContainerStatuses) == 2 && p.Status.ContainerStatuses[0].State.Waiting != nil && p.Status.ContainerStatuses[1].Ready
+	})
 }
 
 func TestHooksRunAroundTheContainersLife(t *testing.T) {
@@ -168,9 +186,12 @@ func TestShorterGraceBreaksOffTermination(t *testing.T) {
 
 func TestDeadlineEndsThePod(t *testing.T) {
 	c := newCluster(t)
-	pod := newPod("late", "pause")
-	pod.Spec.ActiveDeadlineSeconds = new(int64(1))
-	c.create(pod)
+	c.create(newPod("late", "pause"))
+	limited := c.await("late", "is ready", isReady).DeepCopy()
+	limited.Spec.ActiveDeadlineSeconds = new(int64(1))
+	if _, err := c.api.CoreV1().Pods("default").Update(context.Background(), limited, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	late := c.await("late", "has failed", func(p *v1.Pod) bool { return p.Status.Phase == v1.PodFailed })
 	if late.Status.Reason != "DeadlineExceeded" || late.Status.Message != "Pod was active on the node longer than the specified deadline" {
 		t.Errorf("%s: %s", late.Status.Reason, late.Status.Message)
@@ -194,8 +215,12 @@ func TestDeadSandboxIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.await("boxed", "runs again", func(p *v1.Pod) bool {
-		return isReady(p) && p.Status.ContainerStatuses[0].RestartCount == 1
+		return isReady(p) && p.Status.ContainerStatuses[0].RestartCount > 0
 	})
+	found, err := c.cri.Pod(ctx, pod.UID, nil)
+	if err != nil || found.ReadySandbox() == nil || found.ReadySandbox().ID == boxes[0].Id || !found.NewestIn(found.ReadySandbox().ID, "web").Running() {
+		t.Errorf("sandboxes: %+v, %v", found, err)
+	}
 }
 
 func TestLogsAreRotated(t *testing.T) {

@@ -45,7 +45,7 @@ type Options[K comparable] struct {
 }
 
 // ErrAgain is what Reconcile returns, or wraps, when all went well but there is
-// more to do later: the key is retried with back-off and nothing is logged.
+// more to do later: the key is retried with back-off, and only who debugs hears of it.
 var ErrAgain = errors.New("not done yet")
 
 // Loop is a queue of keys and the workers that drain it.
@@ -128,10 +128,19 @@ func (l *Loop[K]) next(ctx context.Context) bool {
 	case err == nil:
 		l.queue.Forget(key)
 	case ctx.Err() == nil:
-		l.log.Log(ctx, severity(err), "reconcile failed, will retry", "key", fmt.Sprint(key), "err", err)
+		l.log.Log(ctx, levelOf(err), "reconcile failed, will retry", "key", fmt.Sprint(key), "err", err)
 		l.queue.AddRateLimited(key)
 	}
 	return true
+}
+
+// levelOf keeps quiet about what is part of normal business: work that is not
+// done yet, and writes on top of a state the cache did not have yet.
+func levelOf(err error) slog.Level {
+	if errors.Is(err, ErrAgain) || apierrors.IsConflict(err) {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // guarded turns a panic into an error: one bad object must not take the other
@@ -165,13 +174,4 @@ func Together(runners ...Runner) Runner {
 		group.Wait()
 		return first
 	})
-}
-
-// severity is low for what happens in a healthy cluster: another writer was
-// faster, or the controller asks for another turn.
-func severity(err error) slog.Level {
-	if errors.Is(err, ErrAgain) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		return slog.LevelDebug
-	}
-	return slog.LevelWarn
 }
