@@ -146,7 +146,7 @@ func index(t testing.TB, server *httptest.Server) map[string]string {
 // are fetched once and must not be changed.
 func documentsV3(t testing.TB) map[string]*spec3.OpenAPI {
 	t.Helper()
-	fetched.Do(func() { fetched.documents = fetchV3(t) })
+	fetched.Do(func() { fetched.documents = fetchFrom(t, serveKubernetes(t)) })
 	return fetched.documents
 }
 
@@ -155,8 +155,8 @@ var fetched struct {
 	documents map[string]*spec3.OpenAPI
 }
 
-func fetchV3(t testing.TB) map[string]*spec3.OpenAPI {
-	server := serveKubernetes(t)
+func fetchFrom(t testing.TB, server *httptest.Server) map[string]*spec3.OpenAPI {
+	t.Helper()
 	documents := map[string]*spec3.OpenAPI{}
 	for name, url := range index(t, server) {
 		response, body := get(t, server, url)

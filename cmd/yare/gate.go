@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/admission/builtin"
@@ -21,6 +23,10 @@ import (
 	"github.com/yare-io/yare/apiserver/authz/rbac/escalation"
 )
 
+// nodeRestriction keeps nodes to their own objects. Kubernetes has it off by
+// default and every installer turns it on; here it comes with the Node mode.
+const nodeRestriction = "NodeRestriction"
+
 // publicPaths are all that is answered without credentials.
 var publicPaths = []string{"/healthz", "/livez", "/readyz", "/version", "/version/"}
 
@@ -32,6 +38,9 @@ type gate struct {
 	requests      *serviceaccount.Requests
 	discovery     *serviceaccount.Discovery
 	policy        *rbacbootstrap.Policy
+	// synced report whether the authorizers know all that was there at the
+	// start.
+	synced []cache.InformerSynced
 }
 
 // newGate builds the gate. It reads objects through client, and through
@@ -46,13 +55,17 @@ func newGate(options *apiServerOptions, t *trust, client kubernetes.Interface, f
 		return nil, err
 	}
 	roles := rbac.New()
-	if _, err := roles.Follow(factory); err != nil {
+	if err := g.follow(roles.Follow(factory)); err != nil {
 		return nil, err
 	}
-	if g.authorizer, err = newAuthorizer(options, roles, g.policy, factory); err != nil {
+	if err := g.authorize(options, roles, factory); err != nil {
 		return nil, err
 	}
-	g.admission, err = builtin.Plugins(builtin.Deps{Client: client, Informers: factory, Authorizer: g.authorizer}, options.enablePlugins, options.disablePlugins)
+	enable := options.enablePlugins
+	if slices.Contains(options.authorizationModes, string(authz.Node)) && !slices.Contains(options.disablePlugins, nodeRestriction) {
+		enable = append(slices.Clone(enable), nodeRestriction)
+	}
+	g.admission, err = builtin.Plugins(builtin.Deps{Client: client, Informers: factory, Authorizer: g.authorizer}, enable, options.disablePlugins)
 	if err != nil {
 		return nil, err
 	}
@@ -102,21 +115,27 @@ func newAuthenticator(options *apiServerOptions, t *trust, client kubernetes.Int
 	return authn.New(config)
 }
 
-func newAuthorizer(options *apiServerOptions, roles *rbac.Authorizer, policy *rbacbootstrap.Policy, factory informers.SharedInformerFactory) (*authz.Authorizer, error) {
-	config := authz.Config{Authorizers: map[authz.Mode]authorizer.Authorizer{}}
+// follow notes when an authorizer that follows objects knows them all.
+func (g *gate) follow(synced cache.InformerSynced, err error) error {
+	g.synced = append(g.synced, synced)
+	return err
+}
+
+// authorize puts the modes that the flags name in order.
+func (g *gate) authorize(options *apiServerOptions, roles *rbac.Authorizer, factory informers.SharedInformerFactory) error {
+	config := authz.Config{Authorizers: map[authz.Mode]authorizer.Authorizer{authz.RBAC: roles}}
 	for _, name := range options.authorizationModes {
 		mode := authz.Mode(name)
 		config.Modes = append(config.Modes, mode)
-		switch mode {
-		case authz.RBAC:
-			config.Authorizers[mode] = roles
-		case authz.Node:
-			nodes := node.New(policy.NodeRules())
-			if _, err := nodes.Follow(factory); err != nil {
-				return nil, err
+		if mode == authz.Node {
+			nodes := node.New(g.policy.NodeRules())
+			if err := g.follow(nodes.Follow(factory)); err != nil {
+				return err
 			}
 			config.Authorizers[mode] = nodes
 		}
 	}
-	return authz.New(config)
+	var err error
+	g.authorizer, err = authz.New(config)
+	return err
 }

@@ -64,7 +64,14 @@ func (s *Server) authorize(r *http.Request, who user.Info) (allowed bool, reason
 	return false, reason, err
 }
 
+// verbOf returns the verb that a request needs. Running something in a
+// container or reaching into a pod is create, whatever the method: WebSockets
+// begin with GET, and who may only read must not get a shell that way.
 func verbOf(r *http.Request) string {
+	switch firstSegment(r.URL.Path) {
+	case "exec", "attach", "run", "portForward":
+		return "create"
+	}
 	switch r.Method {
 	case http.MethodPost:
 		return "create"
@@ -84,8 +91,7 @@ func verbOf(r *http.Request) string {
 // gives access to everything but the metrics, statistics, logs and checkpoints
 // that have names of their own.
 func subresourcesOf(path string) []string {
-	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	switch first {
+	switch first := firstSegment(path); first {
 	case "stats", "metrics", "checkpoint":
 		return []string{first}
 	case "logs":
@@ -97,4 +103,9 @@ func subresourcesOf(path string) []string {
 	default:
 		return []string{"proxy"}
 	}
+}
+
+func firstSegment(path string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return first
 }

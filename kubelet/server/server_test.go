@@ -18,7 +18,7 @@ import (
 )
 
 func TestNobodyGetsInWithoutAGrant(t *testing.T) {
-	f := start(t, "scraper get metrics", "reader get pods", "prober get healthz")
+	f := start(t, "scraper get metrics", "reader get pods", "prober get healthz", "watcher get proxy")
 	for _, c := range []struct {
 		who, method, path string
 		want              int
@@ -38,6 +38,10 @@ func TestNobodyGetsInWithoutAGrant(t *testing.T) {
 		{"scraper", http.MethodGet, "/pods/../metrics/../pods", http.StatusForbidden},
 		{"prober", http.MethodGet, "/healthz/syncloop", http.StatusOK},
 		{"prober", http.MethodGet, "/configz", http.StatusForbidden},
+		{"watcher", http.MethodGet, "/configz", http.StatusOK},
+		{"watcher", http.MethodGet, "/exec/default/web/main?command=cat&output=1", http.StatusForbidden},
+		{"watcher", http.MethodGet, "/attach/default/web/main?output=1", http.StatusForbidden},
+		{"watcher", http.MethodGet, "/portForward/default/web", http.StatusForbidden},
 	} {
 		if code, body := f.do(t, c.who, c.method, c.path); code != c.want {
 			t.Errorf("%q %s %s: %d %s, want %d", c.who, c.method, c.path, code, body, c.want)

@@ -133,7 +133,7 @@ func (n *Node) Stop() {
 	select {
 	case err := <-n.ended:
 		if err != nil {
-			n.t.Errorf("yare on %s ended with %v", n.Name, err)
+			n.t.Errorf("yare on %s ended with %v\n%s", n.Name, err, n.logTail())
 		}
 	case <-time.After(stopTimeout):
 		n.t.Errorf("yare on %s did not stop within %s", n.Name, stopTimeout)

@@ -337,9 +337,14 @@ func (d *deploymentTest) remove(t *testing.T) {
 }
 
 func get(ctx context.Context, node *cluster.Node, url string) (string, error) {
+	return getFrom(ctx, node.Host, url)
+}
+
+// getFrom asks from a host, or from a pod, on a connection of its own.
+func getFrom(ctx context.Context, host *cluster.Host, url string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{DialContext: node.DialContext, DisableKeepAlives: true}}
+	client := http.Client{Transport: &http.Transport{DialContext: host.DialContext, DisableKeepAlives: true}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err

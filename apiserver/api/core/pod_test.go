@@ -158,7 +158,7 @@ func TestPodSubresources(t *testing.T) {
 	sized := "metadata: {name: web, namespace: default}\nspec: {containers: [{name: c, image: app, resources: {requests: {cpu: 1}}}]}"
 	rowtest.Updates(t, r, part(t, r, "resize"), sized, rowtest.Cases{
 		{"more processor", container("resources: {requests: {cpu: 2}}"), nil},
-		{"nothing asked for", container("resources: {}"), []string{"Forbidden spec.containers[0].resources.requests", "Invalid spec"}},
+		{"nothing asked for", container("resources: {}, resizePolicy: [{resourceName: cpu, restartPolicy: NotRequired}]"), []string{"Forbidden spec.containers[0].resources.requests", "Invalid spec"}},
 		{"another image", "spec: {containers: [{name: c, image: other, resources: {requests: {cpu: 1}}}]}", []string{"Forbidden spec"}},
 	})
 	ran := pod + "  restartPolicy: Never\nstatus: {qosClass: BestEffort, containerStatuses: [{name: c, image: app, imageID: '', ready: false, restartCount: 0, state: {terminated: {exitCode: 0}}}]}\n"
