@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -193,7 +192,7 @@ func (s *server) runNode(ctx context.Context) error {
 }
 
 func (s *server) controllers() (*controllers.Manager, error) {
-	ca := controllers.StaticCA(s.keys.CA.Certificate, s.keys.CA.Key.(crypto.Signer))
+	ca := controllers.StaticCA(s.keys.CA.Certificate, s.keys.CA.Key)
 	signing := signingBy(ca, 365*24*time.Hour)
 	configFor := func(identity string) (*rest.Config, error) {
 		info := system(identity)

@@ -94,7 +94,7 @@ func (s *Server) portForward(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, err)
 		return
 	}
-	var handler http.Handler = s.passThrough(location)
+	var handler = s.passThrough(location)
 	if isTunnel(r) {
 		handler = streamproxy.NewTunnelingHandler(handler)
 	}
