@@ -11,6 +11,7 @@ import (
 	"github.com/yare-io/yare/apiserver"
 	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/api"
+	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/discovery"
 	"github.com/yare-io/yare/apiserver/proxy"
 	"github.com/yare-io/yare/apiserver/registry"
@@ -52,7 +53,7 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		Authorizer:    s.gate.authorizer,
 		Admission:     s.gate.admission,
 		Connect:       streams.Connectors(),
-		Documents:     documents,
+		Documents:     s.documents,
 		Checks:        []apiserver.Check{{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}},
 		Logger:        s.logger,
 		MaxReadOnly:   s.options.maxReadOnly,
@@ -72,9 +73,13 @@ func (s *apiServer) checkBootstrap(context.Context) error {
 	return nil
 }
 
-// documents are what clients read about the rows.
-func documents(rows func() []*registry.Resource) map[string]http.Handler {
+// documents are what clients read about the rows, and others about our tokens.
+func (s *apiServer) documents(rows func() []*registry.Resource) map[string]http.Handler {
 	described := discovery.New(discovery.Config{Rows: rows})
 	schemas := openapi.New(openapi.Config{Rows: rows, Version: version})
-	return map[string]http.Handler{"/api": described, "/apis": described, "/openapi/v2": schemas, "/openapi/v3": schemas}
+	return map[string]http.Handler{
+		"/api": described, "/apis": described, "/openapi/v2": schemas, "/openapi/v3": schemas,
+		serviceaccount.ConfigurationPath: http.HandlerFunc(s.gate.discovery.ServeConfiguration),
+		serviceaccount.KeysPath:          http.HandlerFunc(s.gate.discovery.ServeKeys),
+	}
 }

@@ -132,7 +132,11 @@ func (c *nodeConfig) startHollow(ctx context.Context, group *errgroup.Group) (en
 	if err != nil {
 		return "", nil, err
 	}
-	runtime := hollow.New(hollow.Config{Images: builtinImages, Logs: true})
+	clusterCIDRs, err := parsePrefixes("--cluster-cidr", c.clusterCIDR)
+	if err != nil {
+		return "", nil, errors.Join(err, listener.Close())
+	}
+	runtime := hollow.New(hollow.Config{PodCIDR: clusterCIDRs[0], Images: builtinImages, Logs: true})
 	group.Go(part(ctx, "hollow runtime", func(ctx context.Context) error { return runtime.Serve(ctx, listener) }))
 	return "unix://" + socket, func() error { return nil }, nil
 }

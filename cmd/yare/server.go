@@ -157,7 +157,7 @@ func (s *server) afterStart(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	scheduler, err := newScheduler(s.api.configFor(system("kube-scheduler"), "kube-scheduler"), alone(), s.logger)
+	scheduler, err := newScheduler(s.api.configFor(system("kube-scheduler"), "kube-scheduler"), alone(), s.api.Metrics(), s.logger)
 	if err != nil {
 		return err
 	}
@@ -202,7 +202,7 @@ func (s *server) controllers() (*controllers.Manager, error) {
 		}
 		return s.api.configFor(info, "kube-controller-manager/"+identity), nil
 	}
-	return s.options.controllers.manager(configFor, signing, s.keys.CA.PEM(), s.logger)
+	return s.options.controllers.manager(configFor, signing, s.keys.CA.PEM(), s.api.Metrics(), s.logger)
 }
 
 // ensureToken makes nodes able to join, and writes down how.

@@ -123,7 +123,12 @@ func TestNothingElseIsAskedBeforeStartup(t *testing.T) {
 		c.StartupProbe = &v1.Probe{ProbeHandler: h, FailureThreshold: 30, PeriodSeconds: 10}
 		c.ReadinessProbe = &v1.Probe{ProbeHandler: v1.ProbeHandler{TCPSocket: &v1.TCPSocketAction{Port: intstr.FromInt32(1)}}, PeriodSeconds: 10}
 	})
-	b.period()
+	// Two probers wait on the clock here, so that one step may pass the other by.
+	before := b.asked.Load()
+	b.until("another question", func() bool {
+		b.clock.Step(10 * time.Second)
+		return b.asked.Load() > before
+	})
 	if r := b.results(); r.Started["id"] || r.Ready["id"] {
 		t.Errorf("before startup: %+v", r)
 	}

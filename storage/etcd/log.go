@@ -51,6 +51,7 @@ var harmless = map[string]bool{
 	"Failed to detect schema version":                                                      true,
 	"failed to update storage version":                                                     true,
 	"stopped insecure grpc server due to error":                                            true,
+	"stopping insecure grpc server due to error":                                           true,
 	"setting up serving from embedded etcd failed.":                                        true,
 }
 

@@ -193,7 +193,7 @@ func (n *Node) config() (*rest.Config, error) {
 		return nil, err
 	}
 	config.Dial = n.DialContext
-	config.QPS, config.Burst = 500, 1000
+	config.QPS = -1 // a limiter would hide the last error of Eventually
 	return config, nil
 }
 
