@@ -57,9 +57,6 @@ type Deps struct {
 	Authorizer authorization.Authorizer
 	// Rules answers SelfSubjectRulesReviews.
 	Rules authorizer.RuleResolver
-	// MayGrant refuses roles and bindings that give more than the writer has;
-	// nil lets everything through.
-	MayGrant rbac.MayGrant
 }
 
 // Resources returns the rows of all groups. Every call returns new ones.
@@ -79,7 +76,7 @@ func Resources(d Deps) []*registry.Resource {
 		networking.Resources(),
 		node.Resources(),
 		policy.Resources(),
-		rbac.Resources(d.MayGrant),
+		rbac.Resources(),
 		scheduling.Resources(),
 		storage.Resources(),
 	}

@@ -1,10 +1,9 @@
 // Package rbac holds the rows of the rbac.authorization.k8s.io group: roles and
 // who has them. Whether the one who writes may give what is written is for
-// somebody else to say, through MayGrant.
+// admission to say.
 package rbac
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -18,33 +17,16 @@ import (
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
-// MayGrant refuses to give rights that the writer does not have. obj is one of
-// the four kinds; old is nil on create.
-type MayGrant func(ctx context.Context, obj, old runtime.Object) error
-
 // Resources returns the rows of the group.
-func Resources(may MayGrant) []*registry.Resource {
-	return []*registry.Resource{clusterRoleBindings(may), clusterRoles(may), roleBindings(may), roles(may)}
+func Resources() []*registry.Resource {
+	return []*registry.Resource{clusterRoleBindings(), clusterRoles(), roleBindings(), roles()}
 }
 
 func kind(name string) schema.GroupVersionKind { return rbacv1.SchemeGroupVersion.WithKind(name) }
 
-// guard asks before anything is written.
-func guard(may MayGrant) func(context.Context, runtime.Object, runtime.Object, bool) (func(bool), error) {
-	if may == nil {
-		return nil
-	}
-	return func(ctx context.Context, obj, old runtime.Object, _ bool) (func(bool), error) {
-		if obj == nil {
-			return func(bool) {}, nil
-		}
-		return func(bool) {}, may(ctx, obj, old)
-	}
-}
-
 func validName(name string, prefix bool) []string { return path.ValidatePathSegmentName(name, prefix) }
 
-func roles(may MayGrant) *registry.Resource {
+func roles() *registry.Resource {
 	validate := func(r *rbacv1.Role) field.ErrorList { return validateRules(field.NewPath("rules"), r.Rules, true) }
 	return &registry.Resource{
 		Kind: kind("Role"), Name: "roles", Singular: "role", Namespaced: true, Verbs: row.AllVerbs(), StoragePrefix: "roles",
@@ -52,26 +34,26 @@ func roles(may MayGrant) *registry.Resource {
 		Strategy: registry.Strategy{
 			Validate:       registry.Check(validate),
 			ValidateUpdate: registry.CheckUpdate(func(r, _ *rbacv1.Role) field.ErrorList { return validate(r) }),
-			Allocate:       guard(may), ValidName: validName, CreateOnUpdate: true,
+			ValidName:      validName, CreateOnUpdate: true,
 		},
 		Columns: []registry.Column{row.NameColumn(), row.CreatedAtColumn()},
 	}
 }
 
-func clusterRoles(may MayGrant) *registry.Resource {
+func clusterRoles() *registry.Resource {
 	return &registry.Resource{
 		Kind: kind("ClusterRole"), Name: "clusterroles", Singular: "clusterrole", Verbs: row.AllVerbs(), StoragePrefix: "clusterroles",
 		New: row.New[rbacv1.ClusterRole], NewList: row.New[rbacv1.ClusterRoleList],
 		Strategy: registry.Strategy{
 			Validate:       registry.Check(validateClusterRole),
 			ValidateUpdate: registry.CheckUpdate(func(r, _ *rbacv1.ClusterRole) field.ErrorList { return validateClusterRole(r) }),
-			Allocate:       guard(may), ValidName: validName, CreateOnUpdate: true,
+			ValidName:      validName, CreateOnUpdate: true,
 		},
 		Columns: []registry.Column{row.NameColumn(), row.CreatedAtColumn()},
 	}
 }
 
-func roleBindings(may MayGrant) *registry.Resource {
+func roleBindings() *registry.Resource {
 	return &registry.Resource{
 		Kind: kind("RoleBinding"), Name: "rolebindings", Singular: "rolebinding", Namespaced: true, Verbs: row.AllVerbs(), StoragePrefix: "rolebindings",
 		New: row.New[rbacv1.RoleBinding], NewList: row.New[rbacv1.RoleBindingList],
@@ -83,7 +65,7 @@ func roleBindings(may MayGrant) *registry.Resource {
 			ValidateUpdate: registry.CheckUpdate(func(b, old *rbacv1.RoleBinding) field.ErrorList {
 				return append(validateBinding(b.RoleRef, b.Subjects, true), sameRole(b.RoleRef, old.RoleRef)...)
 			}),
-			Allocate: guard(may), ValidName: validName, CreateOnUpdate: true,
+			ValidName: validName, CreateOnUpdate: true,
 		},
 		Columns: bindingColumns(func(o runtime.Object) (rbacv1.RoleRef, []rbacv1.Subject) {
 			b := o.(*rbacv1.RoleBinding)
@@ -92,7 +74,7 @@ func roleBindings(may MayGrant) *registry.Resource {
 	}
 }
 
-func clusterRoleBindings(may MayGrant) *registry.Resource {
+func clusterRoleBindings() *registry.Resource {
 	return &registry.Resource{
 		Kind: kind("ClusterRoleBinding"), Name: "clusterrolebindings", Singular: "clusterrolebinding", Verbs: row.AllVerbs(), StoragePrefix: "clusterrolebindings",
 		New: row.New[rbacv1.ClusterRoleBinding], NewList: row.New[rbacv1.ClusterRoleBindingList],
@@ -104,7 +86,7 @@ func clusterRoleBindings(may MayGrant) *registry.Resource {
 			ValidateUpdate: registry.CheckUpdate(func(b, old *rbacv1.ClusterRoleBinding) field.ErrorList {
 				return append(validateBinding(b.RoleRef, b.Subjects, false), sameRole(b.RoleRef, old.RoleRef)...)
 			}),
-			Allocate: guard(may), ValidName: validName, CreateOnUpdate: true,
+			ValidName: validName, CreateOnUpdate: true,
 		},
 		Columns: bindingColumns(func(o runtime.Object) (rbacv1.RoleRef, []rbacv1.Subject) {
 			b := o.(*rbacv1.ClusterRoleBinding)

@@ -1,17 +1,13 @@
 package rbac
 
 import (
-	"context"
-	"errors"
 	"testing"
-
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/yare-io/yare/apiserver/api/rowtest"
 )
 
 func TestRoles(t *testing.T) {
-	rows := Resources(nil)
+	rows := Resources()
 	role := "{metadata: {name: a, namespace: b}, rules: [{verbs: [get], apiGroups: [''], resources: [pods]}]}"
 	rowtest.Creates(t, rowtest.Row(t, rows, "roles"), role, rowtest.Cases{
 		{"no verb", "rules: [{apiGroups: [''], resources: [pods]}]", []string{"Required rules[0].verbs"}},
@@ -27,7 +23,7 @@ func TestRoles(t *testing.T) {
 }
 
 func TestBindings(t *testing.T) {
-	rows := Resources(nil)
+	rows := Resources()
 	base := "{metadata: {name: a, namespace: b}, roleRef: {kind: ClusterRole, name: view}, subjects: [{kind: User, name: jo}]}"
 	common := rowtest.Cases{
 		{"unknown kind", "roleRef: {kind: Rank}", []string{"NotSupported roleRef.kind"}},
@@ -51,23 +47,11 @@ func TestBindings(t *testing.T) {
 }
 
 func TestNamesMayHaveColons(t *testing.T) {
-	valid := rowtest.Row(t, Resources(nil), "roles").Strategy.ValidName
+	valid := rowtest.Row(t, Resources(), "roles").Strategy.ValidName
 	if m := valid("system:controller:x", false); len(m) > 0 {
 		t.Error(m)
 	}
 	if m := valid("a/b", false); len(m) == 0 {
 		t.Error("a name with a slash")
-	}
-}
-
-func TestGrantsAreAskedFor(t *testing.T) {
-	refused := errors.New("no")
-	for _, r := range Resources(func(context.Context, runtime.Object, runtime.Object) error { return refused }) {
-		if _, err := r.Strategy.Allocate(t.Context(), r.New(), nil, false); !errors.Is(err, refused) {
-			t.Errorf("%s: %v", r.Name, err)
-		}
-		if _, err := r.Strategy.Allocate(t.Context(), nil, r.New(), false); err != nil {
-			t.Errorf("%s: deletion: %v", r.Name, err)
-		}
 	}
 }
