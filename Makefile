@@ -8,7 +8,7 @@ STATICCHECK := go run -modfile=scripts/lint/go.mod honnef.co/go/tools/cmd/static
 GO_FILES := $(shell find . -name '*.go' -not -path './bin/*')
 IMAGES := bin/images/pause.tar bin/images/demo-v1.tar bin/images/demo-v2.tar bin/images/coredns.tar
 
-.PHONY: help up down build images check test bench soak clean
+.PHONY: help up down build images check lint test bench clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,11 +23,13 @@ build: bin/yare bin/kubectl images ## build bin/yare, bin/kubectl and the images
 
 images: $(IMAGES)
 
-check: ## format, vet, lint and unit tests: fast
+check: lint ## format, vet, lint and unit tests: fast
+	go test -short ./...
+
+lint: ## format, vet and lint only
 	@test -z "$$(gofmt -l $(GO_FILES))" || { gofmt -l $(GO_FILES); echo 'run gofmt -w on these'; exit 1; }
 	go vet ./...
 	$(STATICCHECK) ./...
-	go test -short ./...
 
 test: ## install what the tests need and run them all, with -race
 	scripts/test.sh

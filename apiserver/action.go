@@ -32,7 +32,9 @@ func (s *Server) handleAction(w http.ResponseWriter, r *http.Request, c *call) e
 		return err
 	}
 	wr := newWrite(r.Context(), c, admission.Create, options, options.DryRun, "")
-	wr.fillDefaults(obj)
+	if c.sub == nil { // the body of a subresource's action is no object of the row
+		wr.fillDefaults(obj)
+	}
 	if obj, err = s.mutate(r.Context(), wr, obj, nil); err != nil {
 		return err
 	}

@@ -19,16 +19,23 @@ import (
 func (s *Server) readBody(r *http.Request) ([]byte, error) {
 	limit := s.config.MaxBodyBytes
 	if r.ContentLength > limit {
-		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", limit))
+		return nil, tooLarge(r.Body, limit)
 	}
 	body, err := readAll(io.LimitReader(r.Body, limit+1), r.ContentLength)
 	if err != nil {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("unable to read the request body: %v", err))
 	}
 	if int64(len(body)) > limit {
-		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", limit))
+		return nil, tooLarge(r.Body, limit)
 	}
 	return body, nil
+}
+
+// tooLarge reads on for a while, as most clients read no answer before they
+// have sent all: they would only see that the connection broke.
+func tooLarge(body io.Reader, limit int64) error {
+	_, _ = io.CopyN(io.Discard, body, 2*limit)
+	return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", limit))
 }
 
 // readAll is io.ReadAll with room made beforehand for what was announced.

@@ -38,7 +38,10 @@ func (t *Timeouts) complete() {
 // than the server's if the client says so.
 func (s *Server) limitTime(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
 		if request.From(r.Context()).LongRunning() {
+			// The connection may have had a request with a deadline before.
+			_ = control.SetWriteDeadline(time.Time{})
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -51,7 +54,6 @@ func (s *Server) limitTime(next http.Handler) http.Handler {
 		defer cancel()
 		// A body that trickles in and an answer that nobody reads end too. Not
 		// every connection can do that; then the context alone must.
-		control := http.NewResponseController(w)
 		_ = control.SetReadDeadline(time.Now().Add(limit))
 		_ = control.SetWriteDeadline(time.Now().Add(2 * limit))
 		defer func() { _ = control.SetReadDeadline(time.Time{}) }()

@@ -2,135 +2,44 @@ package controllers_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"reflect"
+	"net/netip"
 	"testing"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	authorizationv1 "k8s.io/api/authorization/v1"
-	certificatesv1 "k8s.io/api/certificates/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
+	"github.com/yare-io/yare/admission/builtin"
 	"github.com/yare-io/yare/apiserver"
+	"github.com/yare-io/yare/apiserver/allocation"
+	"github.com/yare-io/yare/apiserver/api"
+	"github.com/yare-io/yare/apiserver/authz"
+	"github.com/yare-io/yare/apiserver/authz/rbac"
+	rbacbootstrap "github.com/yare-io/yare/apiserver/authz/rbac/bootstrap"
+	"github.com/yare-io/yare/apiserver/bootstrap"
 	"github.com/yare-io/yare/apiserver/discovery"
 	"github.com/yare-io/yare/apiserver/registry"
+	"github.com/yare-io/yare/apiserver/request"
 	"github.com/yare-io/yare/controllers"
 	"github.com/yare-io/yare/storage/memory"
 )
 
-var verbs = []string{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
+const serviceNetwork = "10.96.0.0/16"
 
-// row serves a kind by no rules but these: what is below /status is written
-// there alone, and the generation counts changes of the spec.
-func row(group schema.GroupVersion, kind, plural string, namespaced bool, subresources ...string) *registry.Resource {
-	gvk := group.WithKind(kind)
-	r := &registry.Resource{
-		Kind: gvk, Name: plural, Namespaced: namespaced, Verbs: verbs, StoragePrefix: plural,
-		New:     func() runtime.Object { return must(scheme.Scheme.New(gvk)) },
-		NewList: func() runtime.Object { return must(scheme.Scheme.New(group.WithKind(kind + "List"))) },
-		Strategy: registry.Strategy{
-			PrepareForCreate: func(_ context.Context, o runtime.Object) { setGeneration(o, 1) },
-			PrepareForUpdate: func(_ context.Context, o, old runtime.Object) {
-				if len(subresources) > 0 {
-					copyField(o, old, "Status")
-				}
-				generation := must(meta.Accessor(old)).GetGeneration()
-				if differs(o, old, "Spec") || differs(o, old, "Endpoints") {
-					generation++
-				}
-				setGeneration(o, generation)
-			},
-		},
-	}
-	for _, name := range subresources {
-		r.Subresources = append(r.Subresources, registry.Subresource{
-			Name: name, Verbs: []string{"get", "patch", "update"},
-			Part: &registry.Strategy{PrepareForUpdate: func(_ context.Context, o, old runtime.Object) {
-				if name != "finalize" {
-					copyField(o, old, "Spec")
-				}
-			}},
-		})
-	}
-	return r
-}
-
-func must[T any](value T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return value
-}
-
-func fieldOf(o runtime.Object, name string) reflect.Value {
-	return reflect.ValueOf(o).Elem().FieldByName(name)
-}
-
-func copyField(to, from runtime.Object, name string) {
-	if f := fieldOf(to, name); f.IsValid() {
-		f.Set(fieldOf(from.DeepCopyObject(), name))
-	}
-}
-
-func differs(a, b runtime.Object, name string) bool {
-	f := fieldOf(a, name)
-	return f.IsValid() && !equality.Semantic.DeepEqual(f.Interface(), fieldOf(b, name).Interface())
-}
-
-func setGeneration(o runtime.Object, generation int64) {
-	must(meta.Accessor(o)).SetGeneration(generation)
-}
-
-func rows() []*registry.Resource {
-	core, apps := corev1.SchemeGroupVersion, appsv1.SchemeGroupVersion
-	namespaces := row(core, "Namespace", "namespaces", false, "status", "finalize")
-	namespaces.Strategy.PrepareForCreate = registry.Prepare(func(n *corev1.Namespace) {
-		n.Spec.Finalizers = []corev1.FinalizerName{corev1.FinalizerKubernetes}
-	})
-	namespaces.Delete.Finished = func(o runtime.Object) bool { return len(o.(*corev1.Namespace).Spec.Finalizers) == 0 }
-	csrs := row(certificatesv1.SchemeGroupVersion, "CertificateSigningRequest", "certificatesigningrequests", false, "status", "approval")
-	secrets := row(core, "Secret", "secrets", true)
-	secrets.Fields = func(o runtime.Object) fields.Set { return fields.Set{"type": string(o.(*corev1.Secret).Type)} }
-	reviews := &registry.Resource{
-		Kind: authorizationv1.SchemeGroupVersion.WithKind("SubjectAccessReview"), Name: "subjectaccessreviews", Verbs: []string{"create"},
-		New: func() runtime.Object { return &authorizationv1.SubjectAccessReview{} },
-		Creator: func(_ context.Context, call registry.Call) (runtime.Object, error) {
-			review := call.Object.(*authorizationv1.SubjectAccessReview)
-			review.Status.Allowed = review.Spec.User == "system:bootstrap:abcdef" && review.Spec.ResourceAttributes.Subresource == "nodeclient"
-			return review, nil
-		},
-	}
-	return []*registry.Resource{
-		namespaces, csrs, secrets, reviews,
-		row(core, "Pod", "pods", true, "status"), row(core, "Node", "nodes", false, "status"),
-		row(core, "Service", "services", true, "status"), row(core, "Endpoints", "endpoints", true),
-		row(core, "ConfigMap", "configmaps", true), row(core, "ServiceAccount", "serviceaccounts", true), row(core, "Event", "events", true),
-		row(apps, "Deployment", "deployments", true, "status"), row(apps, "ReplicaSet", "replicasets", true, "status"),
-		row(discoveryv1.SchemeGroupVersion, "EndpointSlice", "endpointslices", true),
-		row(coordinationv1.SchemeGroupVersion, "Lease", "leases", true),
-		row(rbacv1.SchemeGroupVersion, "ClusterRole", "clusterroles", false),
-	}
-}
-
-// cluster is an API server in this process, with whatever managers are started.
+// cluster is an API server in this process, with the built-in resources,
+// Kubernetes' roles and admission: what a controller may not do fails here.
 type cluster struct {
 	*testing.T
 	client kubernetes.Interface
@@ -139,13 +48,31 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
+	c := &cluster{T: t}
+	c.client = c.as("admin", user.SystemPrivilegedGroup)
 	store := memory.New(memory.Config{})
-	server, err := apiserver.New(apiserver.Config{
-		Store: store, Rows: rows(),
+	services, err := allocation.New(allocation.Config{Store: store, Networks: []netip.Prefix{netip.MustParsePrefix(serviceNetwork)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	factory := informers.NewSharedInformerFactory(c.client, 0)
+	roles := rbac.New()
+	rolesSynced, err := roles.Follow(factory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate, err := authz.New(authz.Config{Modes: []authz.Mode{authz.RBAC}, Authorizers: map[authz.Mode]authorizer.Authorizer{authz.RBAC: roles}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	admission, err := builtin.Plugins(builtin.Deps{Client: c.client, Informers: factory, Authorizer: gate}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := api.Resources(api.Deps{Services: services, Authorizer: gate, Rules: gate})
+	c.server, err = apiserver.New(apiserver.Config{
+		Store: store, Rows: rows, Authorizer: gate, Admission: admission, Connect: unconnected(rows),
 		Authenticator: authenticator.RequestFunc(func(*http.Request) (*authenticator.Response, bool, error) { return nil, false, nil }),
-		Authorizer: authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
-			return authorizer.DecisionAllow, "", nil
-		}),
 		Documents: func(rows func() []*registry.Resource) map[string]http.Handler {
 			handler := discovery.New(discovery.Config{Rows: rows})
 			return map[string]http.Handler{"/api": handler, "/apis": handler}
@@ -156,29 +83,112 @@ func newCluster(t *testing.T) *cluster {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- server.Run(ctx) }()
+	go func() { ended <- c.server.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("API server: %v", err)
 		}
+		factory.Shutdown()
 		_ = store.Close()
 	})
-	c := &cluster{T: t, server: server}
-	c.client = must(kubernetes.NewForConfig(must(c.configFor("admin"))))
-	c.eventually("the API server is ready", func() error { return server.Ready(ctx) })
-	for _, name := range []string{"default", "kube-system", "kube-public", "kube-node-lease"} {
-		_, err := c.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
-		if err != nil {
-			t.Fatal(err)
+	c.eventually("the API server is ready", func() error { return c.server.Ready(ctx) })
+	factory.StartWithContext(ctx)
+	factory.WaitForCacheSyncWithContext(ctx)
+	c.furnish()
+	c.eventually("the roles are known", func() error {
+		if !rolesSynced() {
+			return errors.New("not synced")
 		}
-	}
+		_, err := c.as("system:"+controllers.ManagerIdentity).CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+		return err
+	})
 	return c
 }
 
+// furnish makes what every cluster has, and lets the certificate controller
+// approve serving certificates, which Kubernetes' own role does not.
+func (c *cluster) furnish() {
+	c.Helper()
+	policy, err := rbacbootstrap.Load(rbacbootstrap.DefaultGates)
+	if err != nil {
+		c.Fatal(err)
+	}
+	if err := errors.Join(policy.Reconcile(c.Context(), c.client), bootstrap.Ensure(c.Context(), c.client, bootstrap.Options{ServiceCIDRs: []string{serviceNetwork}})); err != nil {
+		c.Fatal(err)
+	}
+	c.bind("approve-serving", rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: "kube-system", Name: "certificate-controller"},
+		rbacv1.PolicyRule{APIGroups: []string{"certificates.k8s.io"}, Resources: []string{"signers"}, ResourceNames: []string{"kubernetes.io/kubelet-serving"}, Verbs: []string{"approve"}})
+	c.bind("request", rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: user.AllAuthenticated},
+		rbacv1.PolicyRule{APIGroups: []string{"certificates.k8s.io"}, Resources: []string{"certificatesigningrequests"}, Verbs: []string{"create"}})
+}
+
+func (c *cluster) bind(name string, subject rbacv1.Subject, rule rbacv1.PolicyRule) {
+	c.Helper()
+	_, err := c.client.RbacV1().ClusterRoles().Create(c.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{rule}}, metav1.CreateOptions{})
+	if err != nil {
+		c.Fatal(err)
+	}
+	_, err = c.client.RbacV1().ClusterRoleBindings().Create(c.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Subjects: []rbacv1.Subject{subject},
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		c.Fatal(err)
+	}
+}
+
+// unconnected stands behind streams that no controller opens.
+func unconnected(rows []*registry.Resource) map[string]request.Connector {
+	connect := map[string]request.Connector{}
+	for _, row := range rows {
+		for _, sub := range row.Subresources {
+			if sub.Connect {
+				connect[row.Name+"/"+sub.Name] = noConnector{}
+			}
+		}
+	}
+	return connect
+}
+
+type noConnector struct{}
+
+func (noConnector) Options(request.Target) runtime.Object { return nil }
+
+func (noConnector) Connect(http.ResponseWriter, *http.Request, request.Target) error {
+	return errors.New("there are no streams in this cluster")
+}
+
+// asUser is a transport to the cluster's server, which may not be there yet.
+type asUser struct {
+	cluster *cluster
+	user    user.Info
+}
+
+func (a asUser) RoundTrip(r *http.Request) (*http.Response, error) {
+	return a.cluster.server.Transport(a.user).RoundTrip(r)
+}
+
+// as returns a client that is somebody.
+func (c *cluster) as(name string, groups ...string) kubernetes.Interface {
+	c.Helper()
+	info := &user.DefaultInfo{Name: name, Groups: append(groups, user.AllAuthenticated)}
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: "http://yare", Transport: asUser{c, info}, QPS: -1})
+	if err != nil {
+		c.Fatal(err)
+	}
+	return client
+}
+
 func (c *cluster) configFor(identity string) (*rest.Config, error) {
-	transport := c.server.Transport(&user.DefaultInfo{Name: identity})
-	return &rest.Config{Host: "http://yare", Transport: transport, QPS: -1}, nil
+	info := &user.DefaultInfo{
+		Name:   "system:serviceaccount:kube-system:" + identity,
+		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:kube-system", user.AllAuthenticated},
+	}
+	if identity == controllers.ManagerIdentity {
+		info = &user.DefaultInfo{Name: "system:" + identity, Groups: []string{user.AllAuthenticated}}
+	}
+	return &rest.Config{Host: "http://yare", Transport: asUser{c, info}}, nil
 }
 
 // startManager runs a manager until the test ends or stop is called, which
@@ -244,7 +254,7 @@ func (c *cluster) kubelet() {
 				continue
 			}
 			for i := range pods.Items {
-				if pod := &pods.Items[i]; pod.Status.Phase == "" {
+				if pod := &pods.Items[i]; pod.Status.Phase == corev1.PodPending {
 					n++
 					c.run(ctx, pod, n)
 				}

@@ -57,8 +57,9 @@ type Config struct {
 	Signing Signing
 	// ApproveServing also approves serving certificates of kubelets, as long as
 	// a node asks only for the names and addresses in its own status. Kubernetes
-	// leaves that to an administrator; without it, logs and exec on a joined node need
-	// one.
+	// leaves that to an administrator. The service account certificate-controller
+	// needs the verb approve on the signer kubernetes.io/kubelet-serving for it,
+	// which is not in Kubernetes' role of that name.
 	ApproveServing bool
 
 	// ClusterCIDRs (one for each IP family) make node-ipam hand out a podCIDR

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -21,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/yare-io/yare/controllers"
+	"github.com/yare-io/yare/controllers/podstatus"
 )
 
 func newNode(name string) *corev1.Node {
@@ -43,13 +43,7 @@ func TestSilentNodeIsClearedAndComesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "worker"}, Spec: corev1.PodSpec{NodeName: "lost"},
-		Status: corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
-	}
-	if _, err := c.client.CoreV1().Pods("default").Create(ctx, pod, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	c.startPod("worker", "lost")
 	c.startManager(controllers.Config{
 		Controllers:  []string{"nodelifecycle", "taint-eviction", "nodeipam"},
 		ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")},
@@ -70,9 +64,14 @@ func TestSilentNodeIsClearedAndComesBack(t *testing.T) {
 	})
 	c.eventually("its pod is evicted", func() error {
 		beat()
-		_, err := c.client.CoreV1().Pods("default").Get(ctx, "worker", metav1.GetOptions{})
-		if err == nil {
-			return errors.New("still there")
+		pod, err := c.client.CoreV1().Pods("default").Get(ctx, "worker", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		ready := podstatus.Condition(pod, corev1.PodReady)
+		why := podstatus.Condition(pod, corev1.DisruptionTarget)
+		if pod.DeletionTimestamp == nil || ready.Status != corev1.ConditionFalse || why == nil || why.Reason != "DeletionByTaintManager" {
+			return fmt.Errorf("it is deleted at %v, conditions %v", pod.DeletionTimestamp, pod.Status.Conditions)
 		}
 		return nil
 	})
@@ -92,6 +91,34 @@ func TestSilentNodeIsClearedAndComesBack(t *testing.T) {
 		return nil
 	})
 	c.wantCIDRs()
+}
+
+// startPod makes a pod run on the node, and tolerate its loss for no time.
+func (c *cluster) startPod(name, node string) {
+	c.Helper()
+	none := int64(0)
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: corev1.PodSpec{
+			NodeName: node, Containers: []corev1.Container{{Name: "c", Image: "demo:v1"}},
+			Tolerations: []corev1.Toleration{
+				{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &none},
+			},
+		},
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+	if _, err := c.client.CoreV1().ServiceAccounts("default").Create(c.Context(), account, metav1.CreateOptions{}); err != nil {
+		c.Fatal(err)
+	}
+	created, err := c.client.CoreV1().Pods("default").Create(c.Context(), pod, metav1.CreateOptions{})
+	if err != nil {
+		c.Fatal(err)
+	}
+	created.Status.Phase = corev1.PodRunning
+	created.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	if _, err := c.client.CoreV1().Pods("default").UpdateStatus(c.Context(), created, metav1.UpdateOptions{}); err != nil {
+		c.Fatal(err)
+	}
 }
 
 func wantTaints(node *corev1.Node, wanted ...string) error {
@@ -158,8 +185,8 @@ func newCA(t *testing.T) (*x509.Certificate, *ecdsa.PrivateKey) {
 	return certificate, key
 }
 
-// request asks for a certificate in the name of a node.
-func (c *cluster) request(name, signer, username string, template x509.CertificateRequest, usage certificatesv1.KeyUsage) {
+// request asks, as somebody, for a certificate in the name of a node.
+func (c *cluster) request(name, signer, username, group string, template x509.CertificateRequest, usage certificatesv1.KeyUsage) {
 	c.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -170,16 +197,17 @@ func (c *cluster) request(name, signer, username string, template x509.Certifica
 	if err != nil {
 		c.Fatal(err)
 	}
-	_, err = c.client.CertificatesV1().CertificateSigningRequests().Create(c.Context(), &certificatesv1.CertificateSigningRequest{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: certificatesv1.CertificateSigningRequestSpec{
-			Request: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), SignerName: signer,
-			Username: username, Groups: []string{"system:nodes"}, Usages: []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, usage},
-		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		c.Fatal(err)
-	}
+	asker := c.as(username, group)
+	c.eventually(username+" may ask", func() error {
+		_, err := asker.CertificatesV1().CertificateSigningRequests().Create(c.Context(), &certificatesv1.CertificateSigningRequest{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: certificatesv1.CertificateSigningRequestSpec{
+				Request: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), SignerName: signer,
+				Usages: []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, usage},
+			},
+		}, metav1.CreateOptions{})
+		return err
+	})
 }
 
 // issued waits for the request's certificate.
@@ -215,11 +243,11 @@ func TestJoiningNodeGetsItsCertificates(t *testing.T) {
 			certificatesv1.KubeAPIServerClientKubeletSignerName: ca, certificatesv1.KubeletServingSignerName: ca,
 		}},
 	})
-	c.request("client", certificatesv1.KubeAPIServerClientKubeletSignerName, "system:bootstrap:abcdef", x509.CertificateRequest{}, certificatesv1.UsageClientAuth)
-	c.request("stranger", certificatesv1.KubeAPIServerClientKubeletSignerName, "mallory", x509.CertificateRequest{}, certificatesv1.UsageClientAuth)
-	c.request("serving", certificatesv1.KubeletServingSignerName, "system:node:joined",
+	c.request("client", certificatesv1.KubeAPIServerClientKubeletSignerName, "system:bootstrap:abcdef", "system:bootstrappers", x509.CertificateRequest{}, certificatesv1.UsageClientAuth)
+	c.request("stranger", certificatesv1.KubeAPIServerClientKubeletSignerName, "mallory", "nobodies", x509.CertificateRequest{}, certificatesv1.UsageClientAuth)
+	c.request("serving", certificatesv1.KubeletServingSignerName, "system:node:joined", "system:nodes",
 		x509.CertificateRequest{DNSNames: []string{"joined"}, IPAddresses: []net.IP{net.ParseIP("192.0.2.7")}}, certificatesv1.UsageServerAuth)
-	c.request("foreign", certificatesv1.KubeletServingSignerName, "system:node:joined",
+	c.request("foreign", certificatesv1.KubeletServingSignerName, "system:node:joined", "system:nodes",
 		x509.CertificateRequest{DNSNames: []string{"kubernetes.default"}}, certificatesv1.UsageServerAuth)
 
 	pool := x509.NewCertPool()
@@ -252,8 +280,8 @@ func TestOnlyOneManagerLeadsAndAnotherTakesOver(t *testing.T) {
 	stop := c.startManager(election("first"))
 	c.wantLeader("first")
 	c.startManager(election("second"))
-	c.eventually("the account of namespace default is there", func() error {
-		_, err := c.client.CoreV1().ServiceAccounts("default").Get(t.Context(), "default", metav1.GetOptions{})
+	c.eventually("the account of a namespace is there", func() error {
+		_, err := c.client.CoreV1().ServiceAccounts("kube-public").Get(t.Context(), "default", metav1.GetOptions{})
 		return err
 	})
 	c.wantLeader("first")

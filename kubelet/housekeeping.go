@@ -39,6 +39,15 @@ func (k *Kubelet) collector() *images.Collector {
 	}
 }
 
+// Clean removes the control groups above the pods, if no pod is left in them. Call it after Run, and only if no kubelet is to
+// come after this one.
+func (k *Kubelet) Clean() error {
+	if k.cgroups == nil {
+		return nil
+	}
+	return k.cgroups.Close()
+}
+
 // event records an event about the node itself.
 func (k *Kubelet) event(kind, reason, message string) {
 	k.recorder.Event(&v1.ObjectReference{

@@ -176,6 +176,7 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	sink := k.broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: k.config.Client.CoreV1().Events("")})
 	defer sink.Stop()
 	defer k.broadcaster.Shutdown()
+	asked := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
@@ -194,10 +195,10 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	wg.Wait()
-	if err := context.Cause(ctx); err != context.Canceled && err != context.DeadlineExceeded {
-		return err
+	if asked.Err() != nil {
+		return nil
 	}
-	return nil
+	return context.Cause(ctx)
 }
 
 // serve serves the node's own HTTPS API until ctx ends.

@@ -15,6 +15,9 @@ type decider struct {
 	nominated *state.Nominated
 	// pick returns a number in [0, n), to choose among equally good nodes.
 	pick func(n int) int
+	// feasible, totals and scores are memory that each decision uses again.
+	feasible       []*framework.NodeInfo
+	totals, scores []int64
 }
 
 func newDecider(nominated *state.Nominated) *decider {
@@ -62,7 +65,8 @@ func (d *decider) decide(p *profile, pod *framework.PodInfo, snapshot *framework
 		diagnosis.Everywhere = status
 		return decision{diagnosis: diagnosis}, nil
 	}
-	feasible, err := a.filter(diagnosis)
+	feasible, err := a.filter(diagnosis, d.feasible[:0])
+	d.feasible = feasible
 	if err != nil {
 		return decision{}, err
 	}
@@ -140,11 +144,10 @@ func clusterFilters(p *profile, pod *framework.PodInfo, snapshot *framework.Snap
 	return filters, nil
 }
 
-// filter returns the nodes that can take the pod, and notes in diagnosis why
-// the others cannot.
-func (a *attempt) filter(diagnosis *Diagnosis) ([]*framework.NodeInfo, error) {
+// filter appends to feasible the nodes that can take the pod, and notes in
+// diagnosis why the others cannot.
+func (a *attempt) filter(diagnosis *Diagnosis, feasible []*framework.NodeInfo) ([]*framework.NodeInfo, error) {
 	promises := !a.nominated.Empty()
-	var feasible []*framework.NodeInfo
 	for _, node := range a.snapshot.Nodes {
 		statuses := a.rejectAlone(node)
 		if statuses == nil {
@@ -158,7 +161,7 @@ func (a *attempt) filter(diagnosis *Diagnosis) ([]*framework.NodeInfo, error) {
 			continue
 		}
 		if statuses[0].IsFailure() {
-			return nil, fmt.Errorf("plugin %q on node %q: %s", statuses[0].Plugin, node.Name(), statuses[0].Message())
+			return feasible, fmt.Errorf("plugin %q on node %q: %s", statuses[0].Plugin, node.Name(), statuses[0].Message())
 		}
 		diagnosis.Rejected = append(diagnosis.Rejected, NodeRejection{Node: node.Name(), Statuses: statuses})
 	}
@@ -212,17 +215,16 @@ func (d *decider) choose(a *attempt, feasible []*framework.NodeInfo) (string, er
 	if len(feasible) == 1 {
 		return feasible[0].Name(), nil
 	}
-	totals, err := a.score(feasible)
-	if err != nil {
+	d.totals, d.scores = resize(d.totals[:0], len(feasible)), resize(d.scores, len(feasible))
+	if err := a.score(feasible, d.totals, d.scores); err != nil {
 		return "", err
 	}
-	return feasible[d.best(totals)].Name(), nil
+	return feasible[d.best(d.totals)].Name(), nil
 }
 
-// score returns the weighted sum of all plugins' normalised scores.
-func (a *attempt) score(feasible []*framework.NodeInfo) ([]int64, error) {
-	totals := make([]int64, len(feasible))
-	scores := make([]int64, len(feasible))
+// score adds the weighted normalised scores of all plugins to totals, which
+// are 0 before; scores is memory to work in.
+func (a *attempt) score(feasible []*framework.NodeInfo, totals, scores []int64) error {
 	for i, plugin := range a.profile.scorers {
 		scorer := a.class.scorers[i]
 		switch {
@@ -237,7 +239,7 @@ func (a *attempt) score(feasible []*framework.NodeInfo) ([]int64, error) {
 		case plugin.Scope() == framework.ClusterScope:
 			var status *framework.Status
 			if scorer, status = plugin.PrepareScore(a.pod, a.snapshot, feasible); !status.OK() {
-				return nil, fmt.Errorf("plugin %q: %s", plugin.Name(), status.Message())
+				return fmt.Errorf("plugin %q: %s", plugin.Name(), status.Message())
 			}
 			for k, node := range feasible {
 				if scorer != nil {
@@ -253,7 +255,7 @@ func (a *attempt) score(feasible []*framework.NodeInfo) ([]int64, error) {
 			totals[k] += plugin.weight * score
 		}
 	}
-	return totals, nil
+	return nil
 }
 
 // best returns the index of the highest total, any of them with equal chances.

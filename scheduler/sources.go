@@ -23,13 +23,15 @@ func emptySources(client kubernetes.Interface) plugins.Sources {
 // watchedSources has listers over informers for the resources that the API
 // server serves, and empty ones for the rest, so that a scheduler works with an
 // API server that knows only some groups.
-func (s *Scheduler) watchedSources(ctx context.Context) (plugins.Sources, error) {
+//
+// synced are what to wait for before the listers can be trusted.
+func (s *Scheduler) watchedSources(ctx context.Context) (sources plugins.Sources, synced []cache.InformerSynced, err error) {
 	served, err := s.served(ctx)
 	if err != nil {
-		return plugins.Sources{}, err
+		return plugins.Sources{}, nil, err
 	}
 	var failure error
-	sources := plugins.NewSources(s.cfg.Client, func(resource schema.GroupVersionResource) cache.Indexer {
+	sources = plugins.NewSources(s.cfg.Client, func(resource schema.GroupVersionResource) cache.Indexer {
 		if !served.Has(resource) {
 			s.log.Info("resource is not served; it is taken to be empty", "resource", resource.String())
 			return nil
@@ -39,9 +41,10 @@ func (s *Scheduler) watchedSources(ctx context.Context) (plugins.Sources, error)
 			failure = fmt.Errorf("watch %s: %w", resource, err)
 			return nil
 		}
+		synced = append(synced, informer.Informer().HasSynced)
 		return informer.Informer().GetIndexer()
 	})
-	return sources, failure
+	return sources, synced, failure
 }
 
 // served asks, until it gets an answer, which of the resources that plugins

@@ -17,7 +17,7 @@ import (
 // watch fills the picture of the cluster and keeps it up to date; it returns
 // when all is there. stop MUST be called.
 func (s *Scheduler) watch(ctx context.Context) (stop func(), err error) {
-	sources, err := s.watchedSources(ctx)
+	sources, synced, err := s.watchedSources(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,6 @@ func (s *Scheduler) watch(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	var synced []cache.InformerSynced
 	for _, h := range handlers {
 		registration, err := h.informer.AddEventHandler(h.handler)
 		if err != nil {
@@ -48,7 +47,6 @@ func (s *Scheduler) watch(ctx context.Context) (stop func(), err error) {
 		synced = append(synced, registration.HasSynced)
 	}
 	s.informers.Start(ctx.Done())
-	s.informers.WaitForCacheSync(ctx.Done())
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
 		stop()
 		return nil, ctx.Err()

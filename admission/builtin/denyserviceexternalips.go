@@ -30,7 +30,8 @@ func (p *denyServiceExternalIPs) Validate(_ context.Context, a *admission.Attrib
 	}
 	for _, address := range service.Spec.ExternalIPs {
 		if !slices.Contains(had, address) {
-			return admission.Forbidden(a, errors.New("Use of external IPs is denied by admission control")) //nolint:staticcheck // clients know these words
+			//lint:ignore ST1005 clients know these words
+			return admission.Forbidden(a, errors.New("Use of external IPs is denied by admission control"))
 		}
 	}
 	return nil

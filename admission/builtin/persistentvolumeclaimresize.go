@@ -39,7 +39,8 @@ func (p *persistentVolumeClaimResize) Validate(ctx context.Context, a *admission
 		return nil
 	}
 	if old.Status.Phase != corev1.ClaimBound {
-		return admission.Forbidden(a, errors.New("Only bound persistent volume claims can be expanded")) //nolint:staticcheck // clients know these words
+		//lint:ignore ST1005 clients know these words
+		return admission.Forbidden(a, errors.New("Only bound persistent volume claims can be expanded"))
 	}
 	if !p.expandable(ctx, old) {
 		return admission.Forbidden(a, errors.New("only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"))

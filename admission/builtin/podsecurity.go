@@ -69,7 +69,8 @@ func (p *podSecurity) Validate(ctx context.Context, a *admission.Attributes) err
 	if response.Allowed {
 		return nil
 	}
-	refusal := admission.Forbidden(a, errors.New("Not allowed by PodSecurity")) //nolint:staticcheck // clients know these words
+	//lint:ignore ST1005 clients know these words
+	refusal := admission.Forbidden(a, errors.New("Not allowed by PodSecurity"))
 	if said := response.Result; said != nil {
 		if said.Message != "" {
 			refusal.ErrStatus.Message = said.Message

@@ -37,7 +37,7 @@ func (s *Services) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil
 		case <-ticker.C():
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -43,6 +44,9 @@ func Ensure(ctx context.Context, client kubernetes.Interface, options Options) e
 		return err
 	}
 	if err := ensureNodeBindings(ctx, client); err != nil {
+		return err
+	}
+	if err := ensureServingApproval(ctx, client); err != nil {
 		return err
 	}
 	return ensureAuthenticationConfig(ctx, client, options)
@@ -97,10 +101,13 @@ func ensureServiceCIDR(ctx context.Context, client kubernetes.Interface, cidrs [
 }
 
 // ensureNodeBindings lets holders of a bootstrap token ask for a node's client
-// certificate, and has such requests approved, as kubeadm sets it up.
+// certificate, and has such requests approved, as kubeadm sets it up. A node's
+// own identity also runs its service proxy and pod network, which read
+// services, endpoints and nodes.
 func ensureNodeBindings(ctx context.Context, client kubernetes.Interface) error {
 	for _, binding := range []struct{ name, role, group string }{
 		{"yare:kubelet-bootstrap", "system:node-bootstrapper", "system:bootstrappers"},
+		{"yare:node-proxier", "system:node-proxier", "system:nodes"},
 		{"yare:node-autoapprove-bootstrap", "system:certificates.k8s.io:certificatesigningrequests:nodeclient", "system:bootstrappers"},
 		{"yare:node-autoapprove-certificate-rotation", "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "system:nodes"},
 	} {
@@ -114,6 +121,29 @@ func ensureNodeBindings(ctx context.Context, client kubernetes.Interface) error 
 		}
 	}
 	return nil
+}
+
+// ensureServingApproval lets the certificate controller approve what nodes serve
+// with. Kubernetes leaves that to people; here the controller does it, when told
+// to, for a node's own addresses, and needs the right to.
+func ensureServingApproval(ctx context.Context, client kubernetes.Interface) error {
+	const name = "yare:kubelet-serving-approver"
+	_, err := client.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Rules: []rbacv1.PolicyRule{{
+			APIGroups: []string{certificatesv1.GroupName}, Resources: []string{"signers"}, Verbs: []string{"approve"},
+			ResourceNames: []string{certificatesv1.KubeletServingSignerName},
+		}},
+	}, metav1.CreateOptions{})
+	if err := created("cluster role "+name, err); err != nil {
+		return err
+	}
+	_, err = client.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: metav1.NamespaceSystem, Name: "certificate-controller"}},
+	}, metav1.CreateOptions{})
+	return created("cluster role binding "+name, err)
 }
 
 // ensureAuthenticationConfig publishes what an aggregated API server needs to

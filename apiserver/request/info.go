@@ -198,8 +198,9 @@ func isTrue(values []string) bool {
 func nameIn(selector string) string {
 	for term := range strings.SplitSeq(selector, ",") {
 		value, ok := strings.CutPrefix(term, "metadata.name=")
-		if ok && value != "" && !strings.ContainsAny(value, `\/`) {
-			return strings.TrimPrefix(value, "=")
+		value = strings.TrimPrefix(value, "=")
+		if ok && value != "" && value != "." && value != ".." && !strings.ContainsAny(value, `\/%`) {
+			return value
 		}
 	}
 	return ""

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,10 +16,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	certificatesv1 "k8s.io/api/certificates/v1"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/util/certificate"
+
+	"github.com/yare-io/yare/kubelet/certificate"
 )
 
 const bootstrapTimeout = 2 * time.Minute
@@ -99,54 +99,56 @@ func runAgent(ctx context.Context, options *agentOptions, logger *slog.Logger) (
 	defer func() { err = errors.Join(err, unlock()) }()
 
 	progress := newProgress(os.Stdout)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	identity, err := joinCluster(ctx, options)
 	if err != nil {
 		return err
 	}
-	defer identity.stop()
+	defer func() { err = errors.Join(err, identity.managers.Wait()) }()
 	progress.done("Joined %s as node %s", options.server, options.node.name)
 	joined := make(chan struct{})
 	close(joined)
 	return runNode(ctx, nodeConfig{
 		options: &options.node, logger: logger, progress: progress,
-		client: identity.config(), ready: joined, clientCA: identity.roots, serving: identity.serving,
+		client: identity.config(), ready: joined, clientCA: identity.roots, serving: identity.serving.GetCertificate,
 		clusterDNS: options.clusterDNS, clusterDomain: options.clusterDomain, clusterCIDR: options.clusterCIDR,
 	})
 }
 
 // nodeIdentity is what a joined node proves itself with: certificates that it
-// asked the cluster for and that are renewed in time.
+// asks the cluster for and that are renewed in time.
 type nodeIdentity struct {
-	options *agentOptions
-	roots   *x509.CertPool
-	client  certificate.Manager
-	server  certificate.Manager
+	options         *agentOptions
+	roots           *x509.CertPool
+	client, serving *certificate.Manager
+	managers        *errgroup.Group
 }
 
+// joinCluster returns once the node has a client certificate; the managers of
+// its certificates run until ctx ends.
 func joinCluster(ctx context.Context, options *agentOptions) (*nodeIdentity, error) {
-	id := &nodeIdentity{options: options}
+	id := &nodeIdentity{options: options, managers: &errgroup.Group{}}
 	var err error
 	if id.roots, err = id.authority(ctx); err != nil {
 		return nil, err
 	}
-	subject := pkix.Name{CommonName: "system:node:" + options.node.name, Organization: []string{"system:nodes"}}
-	id.client, err = id.manage("kubelet-client", certificatesv1.KubeAPIServerClientKubeletSignerName,
-		&x509.CertificateRequest{Subject: subject}, certificatesv1.UsageClientAuth, id.joining)
-	if err != nil {
+	config := certificate.Config{Dir: filepath.Join(options.dataDir, "pki"), NodeName: options.node.name, Client: id.joining}
+	if id.client, err = certificate.NewClient(config); err != nil {
 		return nil, err
 	}
-	id.server, err = id.manage("kubelet-server", certificatesv1.KubeletServingSignerName, &x509.CertificateRequest{
-		Subject: subject, DNSNames: []string{options.node.name}, IPAddresses: []net.IP{net.ParseIP(options.node.ip)},
-	}, certificatesv1.UsageServerAuth, id.joined)
-	if err != nil {
+	config.Client = id.joined
+	config.Names, config.IPs = []string{options.node.name}, []net.IP{net.ParseIP(options.node.ip)}
+	if id.serving, err = certificate.NewServing(config); err != nil {
 		return nil, err
 	}
-	id.client.Start()
-	if err := id.await(ctx); err != nil {
-		id.client.Stop()
-		return nil, fmt.Errorf("join %s: %w", options.server, err)
+	id.managers.Go(func() error { id.client.Run(ctx); return nil })
+	waiting, cancel := context.WithTimeout(ctx, bootstrapTimeout)
+	defer cancel()
+	if err := id.client.Await(waiting); err != nil {
+		return nil, fmt.Errorf("join %s: %w: is the token still good, and does the server approve certificate requests?", options.server, err)
 	}
-	id.server.Start()
+	id.managers.Go(func() error { id.serving.Run(ctx); return nil })
 	return id, nil
 }
 
@@ -167,27 +169,6 @@ func (id *nodeIdentity) authority(ctx context.Context) (*x509.CertPool, error) {
 		}
 	}
 	return certPool(file)
-}
-
-// manage keeps one certificate in the data dir and, once started, renewed.
-func (id *nodeIdentity) manage(name, signer string, template *x509.CertificateRequest, usage certificatesv1.KeyUsage, clients certificate.ClientsetFunc) (certificate.Manager, error) {
-	dir := filepath.Join(id.options.dataDir, "pki")
-	store, err := certificate.NewFileStore(name, dir, dir, "", "")
-	if err != nil {
-		return nil, err
-	}
-	manager, err := certificate.NewManager(&certificate.Config{
-		Name:             name,
-		ClientsetFn:      clients,
-		Template:         template,
-		SignerName:       signer,
-		Usages:           []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, usage},
-		CertificateStore: store,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("certificate %s: %w", name, err)
-	}
-	return manager, nil
 }
 
 // joined asks as the node.
@@ -214,12 +195,7 @@ func (id *nodeIdentity) config() *rest.Config {
 		Host:      id.options.server,
 		UserAgent: "yare-agent",
 		QPS:       -1, // the server's flow control decides
-		Transport: id.transport(func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			if current := id.client.Current(); current != nil {
-				return current, nil
-			}
-			return &tls.Certificate{}, nil
-		}),
+		Transport: id.transport(id.client.GetClientCertificate),
 		ContentConfig: rest.ContentConfig{
 			ContentType:        "application/vnd.kubernetes.protobuf",
 			AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json",
@@ -236,33 +212,4 @@ func (id *nodeIdentity) transport(certificate func(*tls.CertificateRequestInfo) 
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: id.roots, GetClientCertificate: certificate},
 	}
-}
-
-// serving has the form that tls.Config wants of a server.
-func (id *nodeIdentity) serving(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if current := id.server.Current(); current != nil {
-		return current, nil
-	}
-	return nil, errors.New("this node has no serving certificate yet")
-}
-
-// await waits for the first client certificate.
-func (id *nodeIdentity) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, bootstrapTimeout)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for id.client.Current() == nil {
-		select {
-		case <-ctx.Done():
-			return errors.New("no certificate was issued: is the token still good, and does the server approve certificate requests?")
-		case <-tick.C:
-		}
-	}
-	return nil
-}
-
-func (id *nodeIdentity) stop() {
-	id.client.Stop()
-	id.server.Stop()
 }

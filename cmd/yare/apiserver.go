@@ -18,8 +18,10 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/yare-io/yare/apiserver"
+	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/bootstrap"
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/etcd"
@@ -58,15 +60,17 @@ func newAPIServerCommand() *cobra.Command {
 type apiServer struct {
 	*apiserver.Server
 
-	options   *apiServerOptions
-	trust     *trust
-	logger    *slog.Logger
-	store     storage.Store
-	gate      *gate
-	informers informers.SharedInformerFactory
-	loopback  *loopback
-	listener  net.Listener
-	advertise bootstrap.Advertiser
+	options *apiServerOptions
+	trust   *trust
+	logger  *slog.Logger
+	store   storage.Store
+	gate    *gate
+	// allocation gives services their addresses and ports.
+	allocation *allocation.Services
+	informers  informers.SharedInformerFactory
+	loopback   *loopback
+	listener   net.Listener
+	advertise  bootstrap.Advertiser
 	// bootstrapped is set once the objects that every cluster has are there.
 	bootstrapped atomic.Bool
 	ready        chan struct{}
@@ -128,11 +132,11 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	// The cache outlives what uses it, so that requests in flight can end.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
-	group.Go(func() error { return s.Server.Run(caching) })
-	group.Go(func() error {
+	group.Go(part(caching, "watch cache", s.Server.Run))
+	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
-		return s.Serve(serving, s.listener, s.tls())
-	})
+		return s.Serve(ctx, s.listener, s.tls())
+	}))
 	group.Go(func() error {
 		defer stopServing()
 		defer s.informers.Shutdown()
@@ -144,6 +148,7 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 			return err
 		}
 		close(s.ready)
+		group.Go(part(ctx, "service allocation", s.allocation.Run))
 		return s.advertise.Run(ctx)
 	})
 	return group.Wait()
@@ -164,10 +169,9 @@ func (s *apiServer) bootstrap(ctx context.Context) error {
 	if err := s.advertise.EnsureService(ctx); err != nil {
 		return err
 	}
-	for informer, synced := range s.informers.WaitForCacheSync(ctx.Done()) {
-		if !synced {
-			return fmt.Errorf("informer for %s did not start: %w", informer, context.Cause(ctx))
-		}
+	s.informers.WaitForCacheSync(ctx.Done())
+	if !cache.WaitForCacheSync(ctx.Done(), s.gate.synced...) {
+		return context.Cause(ctx)
 	}
 	s.bootstrapped.Store(true)
 	return nil

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 
+	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/storage/etcd"
 )
@@ -148,4 +150,13 @@ func (o *apiServerOptions) keys() (crypto.Signer, *serviceaccount.Keys, error) {
 	}
 	keys, err := serviceaccount.NewKeys(public...)
 	return signer, keys, err
+}
+
+// nodePorts reads --service-node-port-range, as 30000-32767.
+func (o *apiServerOptions) nodePorts() (allocation.PortRange, error) {
+	ports, err := utilnet.ParsePortRange(o.nodePortRange)
+	if err != nil {
+		return allocation.PortRange{}, fmt.Errorf("--service-node-port-range: %w", err)
+	}
+	return allocation.PortRange{First: int32(ports.Base), Last: int32(ports.Base + ports.Size - 1)}, nil
 }

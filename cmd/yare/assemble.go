@@ -9,7 +9,9 @@ import (
 	"k8s.io/client-go/informers"
 
 	"github.com/yare-io/yare/apiserver"
+	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/api"
+	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/discovery"
 	"github.com/yare-io/yare/apiserver/proxy"
 	"github.com/yare-io/yare/apiserver/registry"
@@ -24,7 +26,16 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	if s.gate, err = newGate(s.options, s.trust, client, s.informers); err != nil {
 		return err
 	}
+	ports, err := s.options.nodePorts()
+	if err != nil {
+		return err
+	}
+	s.allocation, err = allocation.New(allocation.Config{Store: s.store, Networks: services, Ports: ports, Logger: s.logger})
+	if err != nil {
+		return err
+	}
 	rows := api.Resources(api.Deps{
+		Services:    s.allocation,
 		EventTTL:    s.options.eventTTL,
 		IssueToken:  s.gate.requests.Create,
 		ReviewToken: s.gate.reviewToken,
@@ -42,7 +53,7 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		Authorizer:    s.gate.authorizer,
 		Admission:     s.gate.admission,
 		Connect:       streams.Connectors(),
-		Documents:     documents,
+		Documents:     s.documents,
 		Checks:        []apiserver.Check{{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}},
 		Logger:        s.logger,
 		MaxReadOnly:   s.options.maxReadOnly,
@@ -62,9 +73,13 @@ func (s *apiServer) checkBootstrap(context.Context) error {
 	return nil
 }
 
-// documents are what clients read about the rows.
-func documents(rows func() []*registry.Resource) map[string]http.Handler {
+// documents are what clients read about the rows, and others about our tokens.
+func (s *apiServer) documents(rows func() []*registry.Resource) map[string]http.Handler {
 	described := discovery.New(discovery.Config{Rows: rows})
 	schemas := openapi.New(openapi.Config{Rows: rows, Version: version})
-	return map[string]http.Handler{"/api": described, "/apis": described, "/openapi/v2": schemas, "/openapi/v3": schemas}
+	return map[string]http.Handler{
+		"/api": described, "/apis": described, "/openapi/v2": schemas, "/openapi/v3": schemas,
+		serviceaccount.ConfigurationPath: http.HandlerFunc(s.gate.discovery.ServeConfiguration),
+		serviceaccount.KeysPath:          http.HandlerFunc(s.gate.discovery.ServeKeys),
+	}
 }

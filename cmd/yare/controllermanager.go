@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
@@ -107,15 +108,16 @@ func (o *controllerOptions) build(configFor func(string) (*rest.Config, error), 
 			return nil, err
 		}
 	}
-	return o.manager(configFor, signing, rootCA, logger)
+	return o.manager(configFor, signing, rootCA, nil, logger)
 }
 
 // manager is what both the command alone and the whole server run.
-func (o *controllerOptions) manager(configFor func(string) (*rest.Config, error), signing controllers.Signing, rootCA []byte, logger *slog.Logger) (*controllers.Manager, error) {
+func (o *controllerOptions) manager(configFor func(string) (*rest.Config, error), signing controllers.Signing, rootCA []byte, metrics prometheus.Registerer, logger *slog.Logger) (*controllers.Manager, error) {
 	config := controllers.Config{
 		Clients:                controllers.NewClients(configFor),
 		Controllers:            o.controllers,
 		Log:                    logger.With("component", "controllers"),
+		Metrics:                metrics,
 		RootCA:                 rootCA,
 		Signing:                signing,
 		ApproveServing:         o.approveServing,

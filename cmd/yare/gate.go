@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/admission/builtin"
@@ -18,7 +20,12 @@ import (
 	"github.com/yare-io/yare/apiserver/authz/node"
 	"github.com/yare-io/yare/apiserver/authz/rbac"
 	rbacbootstrap "github.com/yare-io/yare/apiserver/authz/rbac/bootstrap"
+	"github.com/yare-io/yare/apiserver/authz/rbac/escalation"
 )
+
+// nodeRestriction keeps nodes to their own objects. Kubernetes has it off by
+// default and every installer turns it on; here it comes with the Node mode.
+const nodeRestriction = "NodeRestriction"
 
 // publicPaths are all that is answered without credentials.
 var publicPaths = []string{"/healthz", "/livez", "/readyz", "/version", "/version/"}
@@ -31,6 +38,9 @@ type gate struct {
 	requests      *serviceaccount.Requests
 	discovery     *serviceaccount.Discovery
 	policy        *rbacbootstrap.Policy
+	// synced report whether the authorizers know all that was there at the
+	// start.
+	synced []cache.InformerSynced
 }
 
 // newGate builds the gate. It reads objects through client, and through
@@ -44,13 +54,23 @@ func newGate(options *apiServerOptions, t *trust, client kubernetes.Interface, f
 	if g.policy, err = rbacbootstrap.Load(rbacbootstrap.DefaultGates); err != nil {
 		return nil, err
 	}
-	if g.authorizer, err = newAuthorizer(options, g.policy, factory); err != nil {
+	roles := rbac.New()
+	if err := g.follow(roles.Follow(factory)); err != nil {
 		return nil, err
 	}
-	g.admission, err = builtin.Plugins(builtin.Deps{Client: client, Informers: factory, Authorizer: g.authorizer}, options.enablePlugins, options.disablePlugins)
+	if err := g.authorize(options, roles, factory); err != nil {
+		return nil, err
+	}
+	enable := options.enablePlugins
+	if slices.Contains(options.authorizationModes, string(authz.Node)) && !slices.Contains(options.disablePlugins, nodeRestriction) {
+		enable = append(slices.Clone(enable), nodeRestriction)
+	}
+	g.admission, err = builtin.Plugins(builtin.Deps{Client: client, Informers: factory, Authorizer: g.authorizer}, enable, options.disablePlugins)
 	if err != nil {
 		return nil, err
 	}
+	// Nobody gives what they do not hold: not a plugin that can be turned off.
+	g.admission = append(g.admission, escalation.New(roles, g.authorizer))
 	g.requests = &serviceaccount.Requests{
 		Issuer: t.tokenIssuer, Audiences: options.tokenAudiences(), MaxLifetime: options.maxTokenLifetime, Extend: true,
 	}
@@ -95,25 +115,27 @@ func newAuthenticator(options *apiServerOptions, t *trust, client kubernetes.Int
 	return authn.New(config)
 }
 
-func newAuthorizer(options *apiServerOptions, policy *rbacbootstrap.Policy, factory informers.SharedInformerFactory) (*authz.Authorizer, error) {
-	config := authz.Config{Authorizers: map[authz.Mode]authorizer.Authorizer{}}
+// follow notes when an authorizer that follows objects knows them all.
+func (g *gate) follow(synced cache.InformerSynced, err error) error {
+	g.synced = append(g.synced, synced)
+	return err
+}
+
+// authorize puts the modes that the flags name in order.
+func (g *gate) authorize(options *apiServerOptions, roles *rbac.Authorizer, factory informers.SharedInformerFactory) error {
+	config := authz.Config{Authorizers: map[authz.Mode]authorizer.Authorizer{authz.RBAC: roles}}
 	for _, name := range options.authorizationModes {
 		mode := authz.Mode(name)
 		config.Modes = append(config.Modes, mode)
-		switch mode {
-		case authz.RBAC:
-			roles := rbac.New()
-			if _, err := roles.Follow(factory); err != nil {
-				return nil, err
-			}
-			config.Authorizers[mode] = roles
-		case authz.Node:
-			nodes := node.New(policy.NodeRules())
-			if _, err := nodes.Follow(factory); err != nil {
-				return nil, err
+		if mode == authz.Node {
+			nodes := node.New(g.policy.NodeRules())
+			if err := g.follow(nodes.Follow(factory)); err != nil {
+				return err
 			}
 			config.Authorizers[mode] = nodes
 		}
 	}
-	return authz.New(config)
+	var err error
+	g.authorizer, err = authz.New(config)
+	return err
 }

@@ -93,7 +93,7 @@ func (o *kubeletOptions) run(ctx context.Context, logs *logFlags) error {
 		Labels: o.labels, Taints: taints, Logger: logger.With("component", "kubelet"),
 	}
 	if *settings.EnableServer {
-		config.Serve = node.serveKubelet(client)
+		config.Server = node.kubeletServer(client)
 	}
 	agent, err := kubelet.New(config)
 	if err != nil {

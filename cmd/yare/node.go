@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +22,7 @@ import (
 
 	"github.com/yare-io/yare/cmd/yare/containerd"
 	"github.com/yare-io/yare/kubelet"
+	"github.com/yare-io/yare/kubelet/hollow"
 	"github.com/yare-io/yare/kubelet/podnetwork"
 	kubeletserver "github.com/yare-io/yare/kubelet/server"
 	"github.com/yare-io/yare/kubelet/server/auth"
@@ -30,6 +31,9 @@ import (
 
 // pauseImage holds a pod's namespaces open; the build makes it.
 const pauseImage = "yare.local/pause:v1"
+
+// builtinImages are in no registry, so they must never be removed to make room.
+var builtinImages = []string{pauseImage, "yare.local/coredns:v1", "yare.local/demo:v1", "yare.local/demo:v2"}
 
 // nodeConfig is all that a node needs, be it in the server's process or alone.
 type nodeConfig struct {
@@ -46,6 +50,8 @@ type nodeConfig struct {
 
 	clusterDNS, clusterDomain string
 	clusterCIDR               []string
+	// whenReady, if set, is called once when the node is first Ready.
+	whenReady func()
 }
 
 // runNode runs the parts of a node until ctx ends or one of them fails.
@@ -65,9 +71,22 @@ func runNode(ctx context.Context, c nodeConfig) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := c.startParts(ctx, group, client, endpoint); err != nil {
+		return err
+	}
+	return group.Wait()
+}
+
+// startParts runs what a node consists of. A hollow one has no network.
+func (c *nodeConfig) startParts(ctx context.Context, group *errgroup.Group, client kubernetes.Interface, endpoint string) error {
 	node, err := c.kubelet(client, endpoint)
 	if err != nil {
 		return err
+	}
+	group.Go(part(ctx, "kubelet", node.Run))
+	group.Go(func() error { return c.reportReady(ctx, client) })
+	if c.options.hollow {
+		return nil
 	}
 	proxy, err := c.proxy(client)
 	if err != nil {
@@ -77,17 +96,18 @@ func runNode(ctx context.Context, c nodeConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	group.Go(func() error { return node.Run(ctx) })
-	group.Go(func() error { return network.Run(ctx) })
-	group.Go(func() error { return proxy.Run(ctx) })
-	group.Go(func() error { return c.reportReady(ctx, client) })
-	return group.Wait()
+	group.Go(part(ctx, "pod network", network.Run))
+	group.Go(part(ctx, "kube-proxy", proxy.Run))
+	return nil
 }
 
 // startRuntime brings the node's container runtime up, unless it has one.
 func (c *nodeConfig) startRuntime(ctx context.Context, group *errgroup.Group) (endpoint string, stop func() error, err error) {
 	if c.options.runtimeEndpoint != "" {
 		return c.options.runtimeEndpoint, func() error { return nil }, nil
+	}
+	if c.options.hollow {
+		return c.startHollow(ctx, group)
 	}
 	process, err := containerd.Start(ctx, c.options.containerd(c.logger))
 	if err != nil {
@@ -98,8 +118,27 @@ func (c *nodeConfig) startRuntime(ctx context.Context, group *errgroup.Group) (e
 		return "", nil, errors.Join(err, process.Stop())
 	}
 	c.progress.done("Container runtime ready (images imported in %.1fs)", time.Since(begin).Seconds())
-	group.Go(func() error { return process.Wait(ctx) })
+	group.Go(part(ctx, "container runtime", process.Wait))
 	return process.Endpoint(), process.Stop, nil
+}
+
+// startHollow runs a container runtime that only pretends.
+func (c *nodeConfig) startHollow(ctx context.Context, group *errgroup.Group) (endpoint string, stop func() error, err error) {
+	socket := filepath.Join(runDir(c.options.dataDir), "hollow.sock")
+	if err := os.RemoveAll(socket); err != nil {
+		return "", nil, err
+	}
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		return "", nil, err
+	}
+	clusterCIDRs, err := parsePrefixes("--cluster-cidr", c.clusterCIDR)
+	if err != nil {
+		return "", nil, errors.Join(err, listener.Close())
+	}
+	runtime := hollow.New(hollow.Config{PodCIDR: clusterCIDRs[0], Images: builtinImages, Logs: true})
+	group.Go(part(ctx, "hollow runtime", func(ctx context.Context) error { return runtime.Serve(ctx, listener) }))
+	return "unix://" + socket, func() error { return nil }, nil
 }
 
 func (o *nodeOptions) containerd(logger *slog.Logger) containerd.Config {
@@ -124,41 +163,32 @@ func (c *nodeConfig) kubelet(client kubernetes.Interface, endpoint string) (*kub
 		StaticPodPath: filepath.Join(c.options.dataDir, "static-pods"),
 	}
 	return kubelet.New(kubelet.Config{
-		Client:          client,
-		NodeName:        c.options.name,
-		NodeIPs:         []string{c.options.ip},
-		RuntimeEndpoint: endpoint,
-		RootDir:         filepath.Join(c.options.dataDir, "kubelet"),
-		Settings:        settings,
-		Labels:          c.options.labels,
-		Taints:          taints,
-		Serve:           c.serveKubelet(client),
-		Logger:          c.logger.With("component", "kubelet"),
+		Client:           client,
+		NodeName:         c.options.name,
+		NodeIPs:          []string{c.options.ip},
+		RuntimeEndpoint:  endpoint,
+		RootDir:          filepath.Join(c.options.dataDir, "kubelet"),
+		ContainerLogsDir: c.options.containerLinks(),
+		Settings:         settings,
+		Labels:           c.options.labels,
+		KeepImages:       builtinImages,
+		WithoutHost:      c.options.hollow,
+		Taints:           taints,
+		Server:           c.kubeletServer(client),
+		Logger:           c.logger.With("component", "kubelet"),
 	})
 }
 
-// serveKubelet is the node's own HTTPS API, open to whom the API server lets
+// kubeletServer is the node's own HTTPS API, open to whom the API server lets
 // in.
-func (c *nodeConfig) serveKubelet(client kubernetes.Interface) func(context.Context, kubeletserver.Backend) error {
-	return func(ctx context.Context, backend kubeletserver.Backend) error {
-		listener, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(int(c.options.kubeletPort))))
-		if err != nil {
-			return err
-		}
-		server, err := kubeletserver.New(kubeletserver.Config{
-			Backend: backend, NodeName: c.options.name, Listener: listener,
-			TLS: &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert, GetCertificate: c.serving},
-			Authenticator: auth.NewAuthenticator(auth.Authenticators{
-				ClientCAs: func() *x509.CertPool { return c.clientCA },
-				Tokens:    client.AuthenticationV1().TokenReviews(),
-			}),
-			Authorizer: auth.NewAuthorizer(auth.Authorizers{Reviews: client.AuthorizationV1().SubjectAccessReviews()}),
-			Logger:     c.logger.With("component", "kubelet"),
-		})
-		if err != nil {
-			return errors.Join(err, listener.Close())
-		}
-		return server.Run(ctx)
+func (c *nodeConfig) kubeletServer(client kubernetes.Interface) *kubeletserver.Config {
+	return &kubeletserver.Config{
+		TLS: &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert, GetCertificate: c.serving},
+		Authenticator: auth.NewAuthenticator(auth.Authenticators{
+			ClientCAs: func() *x509.CertPool { return c.clientCA },
+			Tokens:    client.AuthenticationV1().TokenReviews(),
+		}),
+		Authorizer: auth.NewAuthorizer(auth.Authorizers{Reviews: client.AuthorizationV1().SubjectAccessReviews()}),
 	}
 }
 
@@ -199,6 +229,9 @@ func (c *nodeConfig) reportReady(ctx context.Context, client kubernetes.Interfac
 		node, err := client.CoreV1().Nodes().Get(ctx, c.options.name, metav1.GetOptions{})
 		if err == nil && isReady(node) {
 			c.progress.done("Node %s ready", c.options.name)
+			if c.whenReady != nil {
+				c.whenReady()
+			}
 			return nil
 		}
 		select {

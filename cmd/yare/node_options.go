@@ -65,3 +65,9 @@ func (o *nodeOptions) imageDirs() []string {
 	}
 	return dirs
 }
+
+// containerLinks is where logs are linked to by their containers' names, for
+// those who collect them: beside the usual place of the logs.
+func (o *nodeOptions) containerLinks() string {
+	return filepath.Join(filepath.Dir(o.podLogDir), "containers")
+}

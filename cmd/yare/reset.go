@@ -74,7 +74,9 @@ func (r *reset) run(ctx context.Context) error {
 		}{
 			{"service rules removed", kubeproxy.Cleanup},
 			{"pod network removed", func(ctx context.Context) error {
-				return podnetwork.Cleanup(ctx, (&nodeOptions{dataDir: r.dataDir}).podNetwork())
+				config := (&nodeOptions{dataDir: r.dataDir}).podNetwork()
+				config.Logger = slog.New(slog.DiscardHandler)
+				return podnetwork.Cleanup(ctx, config)
 			}},
 			{"control groups removed", r.removeCgroups},
 		}...)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -42,7 +43,7 @@ func newSchedulerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := newScheduler(config, configuration, logger)
+			s, err := newScheduler(config, configuration, nil, logger)
 			if err != nil {
 				return err
 			}
@@ -76,13 +77,13 @@ func readSchedulerConfiguration(file string) (*schedulerconfig.KubeSchedulerConf
 }
 
 // newScheduler is what both the command alone and the whole server run.
-func newScheduler(config *rest.Config, configuration *schedulerconfig.KubeSchedulerConfiguration, logger *slog.Logger) (*scheduler.Scheduler, error) {
+func newScheduler(config *rest.Config, configuration *schedulerconfig.KubeSchedulerConfiguration, metrics prometheus.Registerer, logger *slog.Logger) (*scheduler.Scheduler, error) {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, err
 	}
 	return scheduler.New(scheduler.Config{
-		Client: client, Configuration: configuration, Logger: logger.With("component", "scheduler"),
+		Client: client, Configuration: configuration, Metrics: metrics, Logger: logger.With("component", "scheduler"),
 	})
 }
 

@@ -127,7 +127,7 @@ func (s *server) run(ctx context.Context) (err error) {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	clients, clientsCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.api.Run(serving) })
-	group.Go(func() error { return s.keys.Run(ctx) })
+	group.Go(part(ctx, "certificates", s.keys.Run))
 	group.Go(func() error {
 		defer stopServing()
 		return s.runClients(clientsCtx, clients)
@@ -138,9 +138,9 @@ func (s *server) run(ctx context.Context) (err error) {
 // runClients runs what uses the API, once it is ready.
 func (s *server) runClients(ctx context.Context, group *errgroup.Group) error {
 	if !s.options.disableAgent {
-		group.Go(func() error { return s.runNode(ctx) })
+		group.Go(part(ctx, "node", s.runNode))
 	}
-	group.Go(func() error {
+	group.Go(part(ctx, "start", func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -148,7 +148,7 @@ func (s *server) runClients(ctx context.Context, group *errgroup.Group) error {
 		}
 		s.progress.done("API server ready at %s", s.url())
 		return s.afterStart(ctx, group)
-	})
+	}))
 	return group.Wait()
 }
 
@@ -157,12 +157,12 @@ func (s *server) afterStart(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	scheduler, err := newScheduler(s.api.configFor(system("kube-scheduler"), "kube-scheduler"), alone(), s.logger)
+	scheduler, err := newScheduler(s.api.configFor(system("kube-scheduler"), "kube-scheduler"), alone(), s.api.Metrics(), s.logger)
 	if err != nil {
 		return err
 	}
-	group.Go(func() error { return manager.Run(ctx) })
-	group.Go(func() error { return scheduler.Run(ctx) })
+	group.Go(part(ctx, "controllers", manager.Run))
+	group.Go(part(ctx, "scheduler", scheduler.Run))
 	if err := s.ensureToken(ctx); err != nil {
 		return err
 	}
@@ -183,16 +183,13 @@ func (s *server) runNode(ctx context.Context) error {
 		return err
 	}
 	options := &s.options.node
-	err = runNode(ctx, nodeConfig{
+	return runNode(ctx, nodeConfig{
 		options: options, logger: s.logger, progress: s.progress,
 		client: s.api.configFor(system("node:"+options.name, "system:nodes"), "kubelet"), ready: s.api.ready,
 		clientCA: s.keys.CAPool(), serving: s.kubelet.GetCertificate,
 		clusterDNS: dns.String(), clusterDomain: s.options.clusterDomain, clusterCIDR: s.options.controllers.clusterCIDR,
+		whenReady: func() { s.progress.next(s.options.kubeconfig) },
 	})
-	if err != nil {
-		return fmt.Errorf("node: %w", err)
-	}
-	return nil
 }
 
 func (s *server) controllers() (*controllers.Manager, error) {
@@ -205,7 +202,7 @@ func (s *server) controllers() (*controllers.Manager, error) {
 		}
 		return s.api.configFor(info, "kube-controller-manager/"+identity), nil
 	}
-	return s.options.controllers.manager(configFor, signing, s.keys.CA.PEM(), s.logger)
+	return s.options.controllers.manager(configFor, signing, s.keys.CA.PEM(), s.api.Metrics(), s.logger)
 }
 
 // ensureToken makes nodes able to join, and writes down how.

@@ -73,6 +73,8 @@ func (o *serverOptions) complete() error {
 	o.controllers.serviceCIDR = o.api.serviceCIDR
 	o.controllers.allocateNodeCIDRs = true
 	o.controllers.approveServing = true
+	// Nodes join with tokens here, so expired ones are cleared away.
+	o.controllers.controllers = append(o.controllers.controllers, "token-cleaner-controller")
 	if o.api.advertiseAddress == "" && o.node.ip != "" {
 		o.api.advertiseAddress = o.node.ip
 	}

@@ -18,6 +18,7 @@ import (
 	coordinationlisters "k8s.io/client-go/listers/coordination/v1"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/yare-io/yare/controllers/podstatus"
 	"github.com/yare-io/yare/controllers/worker"
@@ -93,7 +94,7 @@ func (c *controller) reconcile(ctx context.Context, key worker.Key) error {
 	if err != nil {
 		return err
 	}
-	return c.writeTaints(ctx, node, noScheduleTaints(node, c.env.Clock.Now()))
+	return c.writeTaints(ctx, node, noScheduleTaints)
 }
 
 // look is one pass over all nodes: who has fallen silent, who is to be cleared?
@@ -192,24 +193,36 @@ func (c *controller) clear(ctx context.Context, nodes []*corev1.Node) error {
 	allDown := c.zones.adjust(nodes, now)
 	var errs []error
 	for _, node := range nodes {
-		taints := withoutNoExecute(node, now)
+		taints := withoutNoExecute
 		if !allDown {
 			down := readiness(node) != corev1.ConditionTrue
 			mayAdd := down && !hasNoExecute(node) && c.zones.allow(zoneOf(node), now)
-			taints = noExecuteTaints(node, mayAdd, now)
+			taints = func(node *corev1.Node, now time.Time) []corev1.Taint { return noExecuteTaints(node, mayAdd, now) }
 		}
 		errs = append(errs, c.writeTaints(ctx, node, taints))
 	}
 	return errors.Join(errs...)
 }
 
-func (c *controller) writeTaints(ctx context.Context, node *corev1.Node, taints []corev1.Taint) error {
-	if sameTaints(node.Spec.Taints, taints) {
-		return nil
-	}
-	node = node.DeepCopy()
-	node.Spec.Taints = taints
-	_, err := c.env.Client.CoreV1().Nodes().Update(ctx, node, metav1.UpdateOptions{})
+// writeTaints gives the node the taints it should have. Should the node have
+// changed meanwhile, they are worked out again.
+func (c *controller) writeTaints(ctx context.Context, node *corev1.Node, of func(*corev1.Node, time.Time) []corev1.Taint) error {
+	api := c.env.Client.CoreV1().Nodes()
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		taints := of(node, c.env.Clock.Now())
+		if sameTaints(node.Spec.Taints, taints) {
+			return nil
+		}
+		tainted := node.DeepCopy()
+		tainted.Spec.Taints = taints
+		_, err := api.Update(ctx, tainted, metav1.UpdateOptions{})
+		if apierrors.IsConflict(err) {
+			if fresh, getErr := api.Get(ctx, node.Name, metav1.GetOptions{}); getErr == nil {
+				node = fresh
+			}
+		}
+		return err
+	})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 )
@@ -44,7 +45,7 @@ type Options[K comparable] struct {
 }
 
 // ErrAgain is what Reconcile returns, or wraps, when all went well but there is
-// more to do later: the key is retried with back-off and nothing is logged.
+// more to do later: the key is retried with back-off, and only who debugs hears of it.
 var ErrAgain = errors.New("not done yet")
 
 // Loop is a queue of keys and the workers that drain it.
@@ -127,12 +128,19 @@ func (l *Loop[K]) next(ctx context.Context) bool {
 	case err == nil:
 		l.queue.Forget(key)
 	case ctx.Err() == nil:
-		if !errors.Is(err, ErrAgain) {
-			l.log.Warn("reconcile failed, will retry", "key", fmt.Sprint(key), "err", err)
-		}
+		l.log.Log(ctx, levelOf(err), "reconcile failed, will retry", "key", fmt.Sprint(key), "err", err)
 		l.queue.AddRateLimited(key)
 	}
 	return true
+}
+
+// levelOf keeps quiet about what is part of normal business: work that is not
+// done yet, and writes on top of a state the cache did not have yet.
+func levelOf(err error) slog.Level {
+	if errors.Is(err, ErrAgain) || apierrors.IsConflict(err) {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // guarded turns a panic into an error: one bad object must not take the other

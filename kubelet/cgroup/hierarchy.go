@@ -54,11 +54,12 @@ func detect(mount string) (*hierarchy, error) {
 	return h, nil
 }
 
-// addMount notes the mount of one line of mountinfo, if it is a cgroup v1 hierarchy under root.
+// addMount notes the mount of one line of mountinfo, if it is a hierarchy under root: a v1 controller's, or the v2 one beside
+// them in which the runtime makes groups too.
 func (h *hierarchy) addMount(line, root string) {
 	before, after, ok := strings.Cut(line, " - ")
 	fields, super := strings.Fields(before), strings.Fields(after)
-	if !ok || len(fields) < 5 || len(super) < 3 || super[0] != "cgroup" || !strings.HasPrefix(fields[4], root+"/") {
+	if !ok || len(fields) < 5 || len(super) < 3 || !strings.HasPrefix(super[0], "cgroup") || !strings.HasPrefix(fields[4], root+"/") {
 		return
 	}
 	h.all = append(h.all, fields[4])

@@ -87,13 +87,3 @@ func (c *Client) Conditions(ctx context.Context) (*runtimeapi.StatusResponse, er
 	defer cancel()
 	return c.runtime.Status(ctx, &runtimeapi.StatusRequest{})
 }
-
-// SetPodCIDR tells the runtime the node's pod network, for runtimes that template their CNI configuration from it.
-func (c *Client) SetPodCIDR(ctx context.Context, cidr string) error {
-	ctx, cancel := c.bound(ctx)
-	defer cancel()
-	_, err := c.runtime.UpdateRuntimeConfig(ctx, &runtimeapi.UpdateRuntimeConfigRequest{
-		RuntimeConfig: &runtimeapi.RuntimeConfig{NetworkConfig: &runtimeapi.NetworkConfig{PodCidr: cidr}},
-	})
-	return err
-}

@@ -73,16 +73,6 @@ func (c *Client) ListContainers(ctx context.Context, labels map[string]string) (
 	return resp.Containers, nil
 }
 
-// UpdateContainerResources changes the limits of a running container.
-func (c *Client) UpdateContainerResources(ctx context.Context, id string, linux *runtimeapi.LinuxContainerResources) error {
-	ctx, cancel := c.bound(ctx)
-	defer cancel()
-	_, err := c.runtime.UpdateContainerResources(ctx, &runtimeapi.UpdateContainerResourcesRequest{
-		ContainerId: id, Linux: linux,
-	})
-	return err
-}
-
 // ReopenLog makes the runtime write to a new file at the container's log path.
 func (c *Client) ReopenLog(ctx context.Context, id string) error {
 	ctx, cancel := c.bound(ctx)

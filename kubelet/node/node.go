@@ -239,24 +239,24 @@ func Condition(all []v1.NodeCondition, kind v1.NodeConditionType) *v1.NodeCondit
 	return nil
 }
 
-// update writes the status if it has changed, or has not been written for long.
+// update writes the status if it differs from what the API server has, or has not been written for long. The
+// server's own copy counts: there a node that was out of reach is marked as lost.
 func (m *Manager) update(ctx context.Context) error {
-	node := m.Node()
-	status := m.status(ctx, node.Status)
-	m.mu.Lock()
-	due := m.Clock.Since(m.reported) >= m.ReportFrequency
-	m.mu.Unlock()
-	if !due && !differs(node.Status, status) {
-		return nil
-	}
-	node, err := m.Client.CoreV1().Nodes().Get(ctx, m.Name, metav1.GetOptions{})
+	node, err := m.Client.CoreV1().Nodes().Get(ctx, m.Name, metav1.GetOptions{ResourceVersion: "0"})
 	if apierrors.IsNotFound(err) && m.Register {
 		return m.tryRegister(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	status = m.status(ctx, node.Status)
+	m.mu.Lock()
+	due := m.Clock.Since(m.reported) >= m.ReportFrequency
+	m.mu.Unlock()
+	status := m.status(ctx, node.Status)
+	if !due && !differs(node.Status, status) {
+		m.keep(node)
+		return nil
+	}
 	updated, err := m.patch(ctx, node, status)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package podworker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -39,7 +40,7 @@ func (w *worker) sync(ctx context.Context, pod *v1.Pod) time.Duration {
 	})
 	w.report(pod, next, probes, false)
 	w.Probes.Update(probe.Target{Pod: pod, Runtime: w.found, Host: w.host(pod)}, false)
-	if left := w.notBefore.Sub(w.Clock.Now()); left > 0 {
+	if left := w.notBefore.Sub(w.Clock.Now()); left > 0 && !w.hurried() {
 		return left
 	}
 	if next.Done {
@@ -57,6 +58,15 @@ func (w *worker) sync(ctx context.Context, pod *v1.Pod) time.Duration {
 		return w.pause(pod, next)
 	}
 	return w.act(ctx, pod, ready, next, probes)
+}
+
+// hurried says whether something that the pod waits for may just have come, so that trying again need not wait.
+func (w *worker) hurried() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	hurry := w.hurry
+	w.hurry = false
+	return hurry
 }
 
 func idle(p plan.Plan) bool {
@@ -223,10 +233,17 @@ func (w *worker) act(ctx context.Context, pod *v1.Pod, ready runtime.Pod, next p
 			return w.failed(ctx, "create sandbox", err)
 		}
 	}
-	for _, start := range next.Start {
+	var failed []error
+	for _, start := range next.Start { // one that fails does not hold up the others
 		if err := w.start(ctx, ready, start); err != nil {
-			return w.failed(ctx, "start container "+start.Container.Name, err)
+			failed = append(failed, fmt.Errorf("%s: %w", start.Container.Name, err))
 		}
+		if ctx.Err() != nil {
+			return time.Nanosecond
+		}
+	}
+	if len(failed) > 0 {
+		return w.failed(ctx, "start containers", errors.Join(failed...))
 	}
 	w.succeeded()
 	w.quick = quickLooks

@@ -30,9 +30,9 @@ type worker struct {
 	pod       *v1.Pod
 	gone      bool // the pod no longer exists
 	stale     bool // volumes must be looked at
+	hurry     bool // an object that the pod refers to has changed
 	admitted  bool
-	finished  bool // stopped for good
-	evicted   *status.Verdict
+	finished  bool               // stopped for good
 	interrupt context.CancelFunc // ends the action that is under way
 
 	found     *cri.Pod // as last read
@@ -101,19 +101,7 @@ func (w *worker) remove() {
 
 func (w *worker) refresh() {
 	w.mu.Lock()
-	w.stale = true
-	w.mu.Unlock()
-	w.wakeUp()
-}
-
-func (w *worker) evict(v *status.Verdict) {
-	w.mu.Lock()
-	if w.evicted == nil {
-		w.evicted = v
-	}
-	if w.interrupt != nil {
-		w.interrupt()
-	}
+	w.stale, w.hurry = true, true
 	w.mu.Unlock()
 	w.wakeUp()
 }
@@ -201,11 +189,8 @@ func (w *worker) step(ctx context.Context) (again time.Duration, done bool) {
 	}
 	w.found = found
 	w.mu.Lock()
-	gone, evicted := w.gone, w.evicted
+	gone := w.gone
 	w.mu.Unlock()
-	if w.verdict == nil {
-		w.verdict = evicted
-	}
 	pod := w.current()
 	if w.verdict == nil && !gone {
 		w.verdict = w.overdue(pod)

@@ -184,15 +184,6 @@ func (w *Workers) Known(uid types.UID) bool {
 	return w.workers[uid] != nil
 }
 
-// Evict ends the pod for a reason of the node's own.
-func (w *Workers) Evict(uid types.UID, verdict status.Verdict) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if worker := w.workers[uid]; worker != nil {
-		worker.evict(&verdict)
-	}
-}
-
 // others returns the pods that hold resources of the node, without the one given.
 func (w *Workers) others(uid types.UID) []*v1.Pod {
 	w.mu.Lock()

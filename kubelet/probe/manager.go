@@ -5,6 +5,7 @@ package probe
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -139,10 +140,24 @@ func (m *Manager) start(t Target, c *v1.Container, running *cri.Container, k kin
 	ctx, cancel := context.WithCancel(m.ctx)
 	w := &worker{
 		m: m, pod: t.Pod, container: c, id: running.ID, started: running.StartedAt, host: t.Host,
-		kind: k, spec: spec, cancel: cancel, ok: k == liveness,
+		kind: k, spec: spec, cancel: cancel, ok: k == liveness || reported(t.Pod, running.ID, k),
 	}
 	m.running.Go(func() { w.run(ctx) })
 	return w
+}
+
+// reported says whether the pod's status has it that the container is ready, or has started. A container that
+// outlived the kubelet keeps that until its probe says otherwise, so that a restart takes no pod out of service.
+func reported(pod *v1.Pod, id string, k kind) bool {
+	for _, statuses := range [][]v1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
+		for _, status := range statuses {
+			if !strings.HasSuffix(status.ContainerID, "://"+id) {
+				continue
+			}
+			return k == readiness && status.Ready || k == startup && status.Started != nil && *status.Started
+		}
+	}
+	return false
 }
 
 // Remove stops all probes of the pod and forgets what they found.
@@ -168,7 +183,10 @@ func (m *Manager) Results(pod *v1.Pod, runtime *cri.Pod) Results {
 	workers := m.pods[pod.UID]
 	eachProbe(Target{Pod: pod, Runtime: runtime}, func(_ *v1.Container, running *cri.Container, k kind, _ *v1.Probe) {
 		w := workers[key{running.ID, k}]
-		ok := w != nil && w.result()
+		ok := reported(pod, running.ID, k)
+		if w != nil {
+			ok = w.result()
+		}
 		switch k {
 		case startup:
 			r.Started[running.ID] = ok

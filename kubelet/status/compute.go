@@ -38,8 +38,6 @@ type Input struct {
 // Verdict is an end that the node itself put to a pod.
 type Verdict struct {
 	Reason, Message string
-	// Condition, if set, is added to the pod's conditions.
-	Condition *v1.PodCondition
 }
 
 // Compute returns the pod's status.

@@ -20,9 +20,6 @@ func conditions(in Input, s *v1.PodStatus, initialized bool) []v1.PodCondition {
 		containersReady,
 		{Type: v1.PodScheduled, Status: v1.ConditionTrue},
 	}
-	if in.Verdict != nil && in.Verdict.Condition != nil {
-		own = append(own, *in.Verdict.Condition)
-	}
 	for i := range own {
 		own[i].ObservedGeneration = in.Pod.Generation
 		own[i].LastTransitionTime = metav1.NewTime(in.Now).Rfc3339Copy()

@@ -231,7 +231,7 @@ func withForeign(ours, theirs []v1.PodCondition) []v1.PodCondition {
 		}
 	}
 	for _, c := range theirs {
-		if !Owned(c.Type) || condition(out, c.Type) == nil && c.Type == v1.DisruptionTarget {
+		if !Owned(c.Type) {
 			out = append(out, c)
 		}
 	}
@@ -241,7 +241,7 @@ func withForeign(ours, theirs []v1.PodCondition) []v1.PodCondition {
 // Owned says whether the node alone sets the condition.
 func Owned(kind v1.PodConditionType) bool {
 	switch kind {
-	case v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.PodScheduled, v1.DisruptionTarget:
+	case v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.PodScheduled:
 		return true
 	}
 	return false

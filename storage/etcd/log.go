@@ -42,9 +42,26 @@ func (c zapCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapc
 	return checked
 }
 
+// harmless is what etcd warns of although it is meant to be so: how it is
+// embedded here, the first start on an empty folder, and sockets closed when
+// it stops.
+var harmless = map[string]bool{
+	"Running http and grpc server on single port. This is not recommended for production.": true,
+	"simple token is not cryptographically signed":                                         true,
+	"Failed to detect schema version":                                                      true,
+	"failed to update storage version":                                                     true,
+	"stopped insecure grpc server due to error":                                            true,
+	"stopping insecure grpc server due to error":                                           true,
+	"setting up serving from embedded etcd failed.":                                        true,
+}
+
 // Write implements zapcore.Core.
 func (c zapCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
-	c.logger.Log(context.Background(), slogLevel(entry.Level), entry.Message, attributes(fields)...)
+	level := slogLevel(entry.Level)
+	if harmless[entry.Message] {
+		level = slog.LevelDebug
+	}
+	c.logger.Log(context.Background(), level, entry.Message, attributes(fields)...)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vishvananda/netns"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -60,6 +61,32 @@ func (n *Node) WaitDNS() {
 		}
 		return err
 	})
+}
+
+// Pod is a running pod of this node as a place to dial from.
+func (n *Node) Pod(pod *corev1.Pod) *Host {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	out, err := n.Command(ctx, "ctr", "--address", n.RuntimeSocket(), "--namespace", "k8s.io", "tasks", "list").CombinedOutput()
+	if err != nil {
+		n.t.Fatalf("ctr tasks list: %v: %s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		var id, state string
+		var pid int
+		if _, err := fmt.Sscan(line, &id, &pid, &state); err != nil || "containerd://"+id != pod.Status.ContainerStatuses[0].ContainerID {
+			continue
+		}
+		handle, err := netns.GetFromPid(pid)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		n.t.Cleanup(func() { _ = handle.Close() })
+		return &Host{Name: pod.Name, lan: n.lan, handle: handle}
+	}
+	n.t.Fatalf("the runtime of %s does not run pod %s:\n%s", n.Name, pod.Name, out)
+	return nil
 }
 
 // StoreKeys lists the keys in the server's etcd, as etcdctl sees them.

@@ -133,7 +133,7 @@ func (n *Node) Stop() {
 	select {
 	case err := <-n.ended:
 		if err != nil {
-			n.t.Errorf("yare on %s ended with %v", n.Name, err)
+			n.t.Errorf("yare on %s ended with %v\n%s", n.Name, err, n.logTail())
 		}
 	case <-time.After(stopTimeout):
 		n.t.Errorf("yare on %s did not stop within %s", n.Name, stopTimeout)
@@ -193,7 +193,7 @@ func (n *Node) config() (*rest.Config, error) {
 		return nil, err
 	}
 	config.Dial = n.DialContext
-	config.QPS, config.Burst = 500, 1000
+	config.QPS = -1 // a limiter would hide the last error of Eventually
 	return config, nil
 }
 

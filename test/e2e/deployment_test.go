@@ -337,9 +337,14 @@ func (d *deploymentTest) remove(t *testing.T) {
 }
 
 func get(ctx context.Context, node *cluster.Node, url string) (string, error) {
+	return getFrom(ctx, node.Host, url)
+}
+
+// getFrom asks from a host, or from a pod, on a connection of its own.
+func getFrom(ctx context.Context, host *cluster.Host, url string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{DialContext: node.DialContext, DisableKeepAlives: true}}
+	client := http.Client{Transport: &http.Transport{DialContext: host.DialContext, DisableKeepAlives: true}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err
@@ -414,7 +419,7 @@ func inventory(t *testing.T, node *cluster.Node) map[string]bool {
 	add("task", run("ctr", "--address", node.RuntimeSocket(), "--namespace", "k8s.io", "tasks", "list", "-q"))
 	add("link", run("ip", "-brief", "link", "show", "type", "veth"))
 	add("rule", run("nft", "--stateless", "list", "ruleset"))
-	cgroups, err := exec.Command("find", "/sys/fs/cgroup", "-type", "d", "-path", "*"+node.CgroupRoot()+"*").Output()
+	cgroups, err := exec.Command("find", "/sys/fs/cgroup", "-type", "d", "-path", "*"+node.CgroupRoot()+"/*/pod*").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func validateEndpoints(e *corev1.Endpoints) field.ErrorList {
 }
 
 func validateEndpointAddress(at *field.Path, a *corev1.EndpointAddress) field.ErrorList {
-	errs := rule.IP(at.Child("ip"), a.IP, a.IP)
+	errs := rule.IP(at.Child("ip"), a.IP)
 	if a.Hostname != "" {
 		errs = append(errs, rule.DNSLabel(at.Child("hostname"), a.Hostname)...)
 	}
@@ -78,7 +78,7 @@ func validateEndpointAddress(at *field.Path, a *corev1.EndpointAddress) field.Er
 func NonSpecialIP(at *field.Path, value string) field.ErrorList {
 	ip, err := netip.ParseAddr(value)
 	if err != nil {
-		return rule.IP(at, value, value)
+		return rule.IP(at, value)
 	}
 	var why string
 	switch {

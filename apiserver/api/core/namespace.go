@@ -2,11 +2,14 @@ package core
 
 import (
 	"context"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -85,14 +88,17 @@ func prepareNamespace(n *corev1.Namespace) {
 	n.Spec.Finalizers = append(n.Spec.Finalizers, corev1.FinalizerKubernetes)
 }
 
+// standardFinalizers are the ones that need no domain.
+var standardFinalizers = sets.New(string(corev1.FinalizerKubernetes), metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents)
+
 func validateNamespace(n *corev1.Namespace) field.ErrorList {
 	var errs field.ErrorList
 	for i, f := range n.Spec.Finalizers {
 		at := field.NewPath("spec", "finalizers").Index(i)
 		name := string(f)
 		errs = append(errs, rule.QualifiedName(at, name)...)
-		if len(validation.IsQualifiedName(name)) == 0 && f != corev1.FinalizerKubernetes {
-			errs = append(errs, apivalidation.ValidateFinalizerName(name, at)...)
+		if len(validation.IsQualifiedName(name)) == 0 && !strings.Contains(name, "/") && !standardFinalizers.Has(name) {
+			errs = append(errs, field.Invalid(at, name, "name is neither a standard finalizer name nor is it fully qualified"))
 		}
 	}
 	return errs

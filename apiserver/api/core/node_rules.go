@@ -48,7 +48,7 @@ func validatePodCIDRs(spec *field.Path, cidrs []string) field.ErrorList {
 	var errs field.ErrorList
 	at := spec.Child("podCIDRs")
 	for i, c := range cidrs {
-		errs = append(errs, rule.CIDR(at.Index(i), c, c)...)
+		errs = append(errs, rule.CIDR(at.Index(i), c)...)
 	}
 	if len(errs) > 0 || len(cidrs) < 2 {
 		return errs

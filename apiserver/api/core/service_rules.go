@@ -175,7 +175,7 @@ func validateClusterIPs(spec *field.Path, s *corev1.Service) field.ErrorList {
 		if ip == corev1.ClusterIPNone {
 			continue
 		}
-		errs = append(errs, rule.IP(at.Index(i), ip, ip)...)
+		errs = append(errs, rule.IP(at.Index(i), ip)...)
 		if f := s.Spec.IPFamilies; i < len(f) && f[i] != familyOf(ip) {
 			errs = append(errs, field.Invalid(at.Index(i), ip, fmt.Sprintf("expected an %v value as indicated by `ipFamilies[%v]`", f[i], i)))
 		}
@@ -217,7 +217,7 @@ func validateExternal(spec *field.Path, s *corev1.Service) field.ErrorList {
 	var errs field.ErrorList
 	for i, ip := range s.Spec.ExternalIPs {
 		at := spec.Child("externalIPs").Index(i)
-		if found := rule.IP(at, ip, ip); len(found) > 0 {
+		if found := rule.IP(at, ip); len(found) > 0 {
 			errs = append(errs, found...)
 			continue
 		}
@@ -230,7 +230,7 @@ func validateExternal(spec *field.Path, s *corev1.Service) field.ErrorList {
 			errs = append(errs, field.Forbidden(at, "may only be used when `type` is 'LoadBalancer'"))
 		}
 		for i, r := range ranges {
-			errs = append(errs, rule.CIDR(at.Index(i), strings.TrimSpace(r), strings.TrimSpace(r))...)
+			errs = append(errs, rule.CIDR(at.Index(i), strings.TrimSpace(r))...)
 		}
 	}
 	if s.Spec.AllocateLoadBalancerNodePorts != nil && !balanced {
@@ -330,7 +330,7 @@ func validateServiceStatus(s, old *corev1.Service) field.ErrorList {
 	for i, in := range s.Status.LoadBalancer.Ingress {
 		at := ingress.Index(i)
 		if in.IP != "" {
-			errs = append(errs, rule.IP(at.Child("ip"), in.IP, in.IP)...)
+			errs = append(errs, rule.IP(at.Child("ip"), in.IP)...)
 			if in.IPMode == nil {
 				errs = append(errs, field.Required(at.Child("ipMode"), "must be specified when `ip` is set"))
 			} else {

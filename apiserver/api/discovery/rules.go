@@ -75,7 +75,7 @@ func validateAddress(path *field.Path, address string, t discoveryv1.AddressType
 	if t == discoveryv1.AddressTypeFQDN {
 		return validation.IsFullyQualifiedDomainName(path, address)
 	}
-	errs := rule.IP(path, address, address)
+	errs := rule.IP(path, address)
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
 		return errs

@@ -180,7 +180,7 @@ func validateIngressStatus(i, _ *networkingv1.Ingress) field.ErrorList {
 	for k, in := range i.Status.LoadBalancer.Ingress {
 		at := field.NewPath("status", "loadBalancer", "ingress").Index(k)
 		if in.IP != "" {
-			errs = append(errs, rule.IP(at.Child("ip"), in.IP, in.IP)...)
+			errs = append(errs, rule.IP(at.Child("ip"), in.IP)...)
 		}
 		if in.Hostname != "" {
 			errs = append(errs, rule.DNSSubdomain(at.Child("hostname"), in.Hostname)...)

@@ -43,7 +43,7 @@ func validateDNSConfig(path *field.Path, s *corev1.PodSpec) field.ErrorList {
 		errs = append(errs, field.Invalid(path.Child("nameservers"), c.Nameservers, fmt.Sprintf("must not have more than %v nameservers", maxNameservers)))
 	}
 	for i, ns := range c.Nameservers {
-		errs = append(errs, rule.IP(path.Child("nameservers").Index(i), ns, ns)...)
+		errs = append(errs, rule.IP(path.Child("nameservers").Index(i), ns)...)
 	}
 	errs = append(errs, validateSearches(path.Child("searches"), c.Searches)...)
 	for i, o := range c.Options {
@@ -73,7 +73,7 @@ func validateSearches(path *field.Path, searches []string) field.ErrorList {
 func validateHostAliases(path *field.Path, aliases []corev1.HostAlias) field.ErrorList {
 	var errs field.ErrorList
 	for i, a := range aliases {
-		errs = append(errs, rule.IP(path.Index(i).Child("ip"), a.IP, a.IP)...)
+		errs = append(errs, rule.IP(path.Index(i).Child("ip"), a.IP)...)
 		for j, name := range a.Hostnames {
 			errs = append(errs, rule.DNSSubdomain(path.Index(i).Child("hostnames").Index(j), name)...)
 		}

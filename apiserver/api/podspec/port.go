@@ -39,7 +39,7 @@ func validatePort(path *field.Path, port *corev1.ContainerPort, names sets.Set[s
 	}
 	errs = append(errs, rule.OneOf(path.Child("protocol"), port.Protocol, corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP)...)
 	if port.HostIP != "" {
-		errs = append(errs, rule.IP(path.Child("hostIP"), port.HostIP, port.HostIP)...)
+		errs = append(errs, rule.IP(path.Child("hostIP"), port.HostIP)...)
 	}
 	return errs
 }

@@ -64,7 +64,10 @@ func putBack(is *corev1.ResourceList, was corev1.ResourceList) {
 	for name := range resizable {
 		q, had := was[name]
 		switch {
-		case had && *is != nil:
+		case had:
+			if *is == nil {
+				*is = corev1.ResourceList{}
+			}
 			(*is)[name] = q
 		case !had:
 			delete(*is, name)
