@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
@@ -22,6 +23,7 @@ func client(t *testing.T, server *httptest.Server) *discovery.DiscoveryClient {
 	t.Helper()
 	c, err := discovery.NewDiscoveryClientForConfig(&rest.Config{
 		Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true},
+		Timeout: 10 * time.Minute, // with the race detector, documents take long on a busy machine
 	})
 	if err != nil {
 		t.Fatal(err)
