@@ -193,14 +193,14 @@ func TestScaleWritesThroughToTheObject(t *testing.T) {
 func TestStatusAndBindingChangeOnlyTheirPart(t *testing.T) {
 	h := start(t)
 	pods := h.client.CoreV1().Pods("default")
-	pod, err := pods.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}}, metav1.CreateOptions{})
-	if err != nil {
+	if _, err := pods.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := pods.Bind(t.Context(), &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Target: corev1.ObjectReference{Kind: "Node", Name: "n"}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if pod, err = pods.Get(t.Context(), "p", metav1.GetOptions{}); err != nil || pod.Spec.NodeName != "n" {
+	pod, err := pods.Get(t.Context(), "p", metav1.GetOptions{})
+	if err != nil || pod.Spec.NodeName != "n" {
 		t.Fatalf("%+v, %v", pod, err)
 	}
 	pod.Status.Phase, pod.Spec.NodeName = corev1.PodRunning, "other"
