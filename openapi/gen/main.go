@@ -103,7 +103,7 @@ func generateDefinitions(temp string) error {
 		return err
 	}
 	arguments := []string{
-		"run", "k8s.io/kube-openapi/cmd/openapi-gen",
+		"tool", "openapi-gen",
 		"--output-dir", filepath.Join(temp, "definitions"),
 		"--output-pkg", module + "/openapi/gen/definitions",
 		"--go-header-file", header,
