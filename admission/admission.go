@@ -45,7 +45,8 @@ type Attributes struct {
 	DryRun  bool
 	User    user.Info
 
-	warnings []string
+	warnings    []string
+	annotations map[string]string
 }
 
 // Warn adds a text that the client sees as a Warning header.
@@ -57,6 +58,20 @@ func (a *Attributes) Warn(text string) {
 
 // Warnings returns what Warn collected, in order.
 func (a *Attributes) Warnings() []string { return a.warnings }
+
+// Annotate adds a fact to the request's audit event, under a key such as
+// "plugin.example.io/reason". The first value of a key stays.
+func (a *Attributes) Annotate(key, value string) {
+	if a.annotations == nil {
+		a.annotations = map[string]string{}
+	}
+	if _, there := a.annotations[key]; !there {
+		a.annotations[key] = value
+	}
+}
+
+// Annotations returns what Annotate collected; read it, do not change it.
+func (a *Attributes) Annotations() map[string]string { return a.annotations }
 
 // Is reports whether the request is for this resource and subresource.
 func (a *Attributes) Is(resource schema.GroupResource, subresource string) bool {
