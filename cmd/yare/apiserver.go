@@ -67,10 +67,12 @@ type apiServer struct {
 	gate    *gate
 	// allocation gives services their addresses and ports.
 	allocation *allocation.Services
-	informers  informers.SharedInformerFactory
-	loopback   *loopback
-	listener   net.Listener
-	advertise  bootstrap.Advertiser
+	// informers read the server's own objects; all parts of the process may
+	// use them.
+	informers informers.SharedInformerFactory
+	loopback  *loopback
+	listener  net.Listener
+	advertise bootstrap.Advertiser
 	// bootstrapped is set once the objects that every cluster has are there.
 	bootstrapped atomic.Bool
 	ready        chan struct{}
@@ -214,6 +216,14 @@ func (s *apiServer) client() kubernetes.Interface {
 // before.
 type loopback struct {
 	server atomic.Pointer[apiserver.Server]
+}
+
+// share is Server.Share, once the server is there.
+func (l *loopback) share(object any) (any, error) {
+	if server := l.server.Load(); server != nil {
+		return server.Share(object)
+	}
+	return object, nil
 }
 
 type asUser struct {
