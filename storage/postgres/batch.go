@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/yare-io/yare/storage"
 )
@@ -134,6 +135,10 @@ func (w *writer) write(batch []*write) {
 		return
 	}
 	outcomes, err := w.attempt(batch)
+	if pgconn.SafeToRetry(err) {
+		// The connection was dead already: nothing has been sent.
+		outcomes, err = w.attempt(batch)
+	}
 	if code(err) == checkViolation {
 		// Other processes were so busy that the log has no partition here yet.
 		// Nothing was committed.
