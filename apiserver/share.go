@@ -20,7 +20,7 @@ func (s *Server) Share(object any) (any, error) {
 	if err != nil {
 		return object, nil // not of a Go type that the server has
 	}
-	res := s.resources.byKind[kinds[0]]
+	res := s.set().byKind[kinds[0]]
 	if res == nil || res.prefix == "" || res.row.StoredAs != nil {
 		return object, nil
 	}
