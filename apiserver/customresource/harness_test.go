@@ -68,10 +68,8 @@ func newWorld(t testing.TB, store storage.Store) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resource := schema.GroupResource{Group: definitions.Group, Resource: definitions.Resource}
 	controller := customresource.New(customresource.Config{
-		Definitions: server.Stored(resource), Prefix: "/registry/apiextensions.k8s.io/customresourcedefinitions/",
-		Objects: server.Objects(), SetRows: func(rows []*registry.Resource) error { return server.SetRows("customresources", rows) },
+		Definitions: server.Stored(customresource.Definitions), Objects: server.Objects(), SetRows: func(rows []*registry.Resource) error { return server.SetRows("customresources", rows) },
 		BuiltIn: func(schema.GroupResource) bool { return false }, Caller: caller{}, Logger: logger,
 	})
 	ctx, cancel := context.WithCancel(context.Background())

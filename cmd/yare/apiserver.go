@@ -68,6 +68,7 @@ type apiServer struct {
 	// allocation gives services their addresses and ports.
 	allocation *allocation.Services
 	informers  informers.SharedInformerFactory
+	extensions extensions
 	loopback   *loopback
 	listener   net.Listener
 	advertise  bootstrap.Advertiser
@@ -133,6 +134,7 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(part(caching, "watch cache", s.Server.Run))
+	group.Go(part(ctx, "custom resources", s.extensions.definitions.Run))
 	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())
