@@ -54,7 +54,7 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		Admission:     s.gate.admission,
 		Connect:       streams.Connectors(),
 		Documents:     s.documents,
-		Checks:        []apiserver.Check{{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}},
+		Checks:        append(s.extensionChecks(), apiserver.Check{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}),
 		Logger:        s.logger,
 		MaxReadOnly:   s.options.maxReadOnly,
 		MaxMutating:   s.options.maxMutating,
@@ -63,6 +63,7 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		return err
 	}
 	s.loopback.server.Store(s.Server)
+	s.extend()
 	return nil
 }
 
