@@ -96,6 +96,14 @@ func (p *policies) eventually(what string, condition func() bool) {
 	}
 }
 
+// newEngine says what is wrong with a configuration.
+func newEngine(t *testing.T, config string) error {
+	_, err := engine.New(engine.Config{OPA: []byte(config), StateDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	return err
+}
+
+func envVar(name, value string) corev1.EnvVar { return corev1.EnvVar{Name: name, Value: value} }
+
 func newPod(image string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"},
