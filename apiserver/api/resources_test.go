@@ -20,16 +20,10 @@ import (
 // omitted are the resources of Kubernetes that have no row; each is refused as
 // any unknown path is.
 var omitted = map[string]string{
-	"v1 componentstatuses":                                              "shows components that no longer report this way",
-	"certificates.k8s.io/v1 clustertrustbundles":                        "nothing reads them",
-	"certificates.k8s.io/v1 podcertificaterequests":                     "nothing signs them",
-	"storagemigration.k8s.io/v1 storageversionmigrations":               "nothing migrates",
-	"admissionregistration.k8s.io/v1 mutatingadmissionpolicies":         "not enforced yet",
-	"admissionregistration.k8s.io/v1 mutatingadmissionpolicybindings":   "not enforced yet",
-	"admissionregistration.k8s.io/v1 mutatingwebhookconfigurations":     "not enforced yet",
-	"admissionregistration.k8s.io/v1 validatingadmissionpolicies":       "not enforced yet",
-	"admissionregistration.k8s.io/v1 validatingadmissionpolicybindings": "not enforced yet",
-	"admissionregistration.k8s.io/v1 validatingwebhookconfigurations":   "not enforced yet",
+	"v1 componentstatuses":                                "shows components that no longer report this way",
+	"certificates.k8s.io/v1 clustertrustbundles":          "nothing reads them",
+	"certificates.k8s.io/v1 podcertificaterequests":       "nothing signs them",
+	"storagemigration.k8s.io/v1 storageversionmigrations": "nothing migrates",
 }
 
 func table(t *testing.T, name string) []map[string]string {

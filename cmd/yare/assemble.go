@@ -21,7 +21,7 @@ import (
 // assemble puts the server together from rows, gate and documents.
 func (s *apiServer) assemble(services []netip.Prefix) error {
 	client := s.client()
-	s.informers = informers.NewSharedInformerFactory(client, 0)
+	s.informers = informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(s.loopback.share))
 	var err error
 	if s.gate, err = newGate(s.options, s.trust, client, s.informers); err != nil {
 		return err
@@ -81,7 +81,7 @@ func (s *apiServer) checkBootstrap(context.Context) error {
 
 // documents are what clients read about the rows, and others about our tokens.
 func (s *apiServer) documents(rows func() []*registry.Resource) map[string]http.Handler {
-	described := discovery.New(discovery.Config{Rows: rows})
+	described := discovery.New(discovery.Config{Rows: rows, Address: netip.AddrPortFrom(s.advertise.Address, uint16(s.advertise.Port)).String()})
 	schemas := openapi.New(openapi.Config{Rows: rows, Version: version})
 	return map[string]http.Handler{
 		"/api": described, "/apis": described, "/openapi/v2": schemas, "/openapi/v3": schemas,

@@ -128,6 +128,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.manager.Start(ctx); err != nil {
 		return err
 	}
+	if e.bundles() == nil && e.manager.GetConfig().Discovery == nil {
+		e.active.Store(&prepared{})
+	}
 	e.running.Store(true)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return e.reload(ctx, known) })

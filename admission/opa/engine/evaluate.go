@@ -65,17 +65,31 @@ func (e *Engine) Decide(ctx context.Context, phase Phase, input Input) (*Decisio
 }
 
 func (e *Engine) evaluate(ctx context.Context, asked *query, txn storage.Transaction, input Input) ([]Finding, error) {
+	results, err := e.bounded(ctx, asked.eval, rego.EvalTransaction(txn), rego.EvalParsedInput(ast.LazyObject(input.Value)))
+	if err != nil {
+		return nil, err
+	}
+	return findings(asked.entries, results), nil
+}
+
+// Evaluate runs another query than that of bundles, within the same limits.
+func (e *Engine) Evaluate(ctx context.Context, query rego.PreparedEvalQuery, input ast.Value) (rego.ResultSet, error) {
+	return e.bounded(ctx, query, rego.EvalParsedInput(input))
+}
+
+// bounded evaluates within the limits on time and memory.
+func (e *Engine) bounded(ctx context.Context, query rego.PreparedEvalQuery, options ...rego.EvalOption) (rego.ResultSet, error) {
 	settings := e.Settings()
 	ctx, cancel := context.WithTimeoutCause(ctx, settings.Timeout(), fmt.Errorf("%w after %v", ErrLimit, settings.Timeout()))
 	defer cancel()
 	stop := topdown.NewCancel()
 	defer context.AfterFunc(ctx, stop.Cancel)()
 	watched := e.memory.watch(settings.MemoryLimitMiB<<20, stop.Cancel)
-	results, err := asked.eval.Eval(ctx, rego.EvalTransaction(txn), rego.EvalParsedInput(ast.LazyObject(input.Value)), rego.EvalExternalCancel(stop))
+	results, err := query.Eval(ctx, append(options, rego.EvalExternalCancel(stop))...)
 	exceeded := watched()
 	switch {
 	case err == nil:
-		return findings(asked.entries, results), nil
+		return results, nil
 	case exceeded:
 		return nil, fmt.Errorf("%w: the process grew by more than %d MiB", ErrLimit, settings.MemoryLimitMiB)
 	case ctx.Err() != nil:

@@ -32,6 +32,9 @@ type store struct {
 	contexts map[uint64]*storage.Context
 }
 
+// NewStore returns a store that has nothing but an overlay.
+func NewStore(overlay Overlay) storage.Store { return newStore(overlay) }
+
 func newStore(overlay Overlay) *store {
 	return &store{Store: inmem.NewWithOpts(inmem.OptReturnASTValuesOnRead(true)), overlay: overlay, contexts: map[uint64]*storage.Context{}}
 }
