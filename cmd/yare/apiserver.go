@@ -127,6 +127,9 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())
 	}))
+	if s.gate.policies != nil {
+		group.Go(part(caching, "OPA", s.gate.policies.run))
+	}
 	group.Go(func() error {
 		defer stopServing()
 		defer s.informers.Shutdown()

@@ -53,6 +53,8 @@ type apiServerOptions struct {
 	authorizationModes            []string
 	enablePlugins, disablePlugins []string
 	maxReadOnly, maxMutating      int
+
+	opa opaOptions
 }
 
 func (o *apiServerOptions) add(flags *pflag.FlagSet) {
@@ -77,6 +79,7 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
 	flags.IntVar(&o.maxReadOnly, "max-requests-inflight", 400, "most read requests served at once")
 	flags.IntVar(&o.maxMutating, "max-mutating-requests-inflight", 200, "most write requests served at once")
+	o.opa.add(flags)
 }
 
 // addStandalone adds the flags that name what `yare server` makes itself.

@@ -26,6 +26,9 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	if s.gate, err = newGate(s.options, s.trust, client, s.informers); err != nil {
 		return err
 	}
+	if err := s.addPolicies(client); err != nil {
+		return err
+	}
 	ports, err := s.options.nodePorts()
 	if err != nil {
 		return err
@@ -64,6 +67,9 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	}
 	s.loopback.server.Store(s.Server)
 	s.extend()
+	if s.gate.policies != nil {
+		return s.Metrics().Register(s.gate.policies)
+	}
 	return nil
 }
 
