@@ -33,6 +33,7 @@ func (s *Server) routes() http.Handler {
 	mux.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errMethod()) })
 	s.healthRoutes(mux)
 	mux.Get("/metrics", s.metrics.handler().ServeHTTP)
+	s.debugRoutes(mux)
 	mux.Get("/version", s.serveVersion)
 	if s.config.Documents != nil {
 		for path, document := range s.config.Documents(s.Rows) {

@@ -20,10 +20,6 @@ import (
 // omitted are the resources of Kubernetes that have no row; each is refused as
 // any unknown path is.
 var omitted = map[string]string{
-	"v1 componentstatuses":                                              "shows components that no longer report this way",
-	"certificates.k8s.io/v1 clustertrustbundles":                        "nothing reads them",
-	"certificates.k8s.io/v1 podcertificaterequests":                     "nothing signs them",
-	"storagemigration.k8s.io/v1 storageversionmigrations":               "nothing migrates",
 	"admissionregistration.k8s.io/v1 mutatingadmissionpolicies":         "not enforced yet",
 	"admissionregistration.k8s.io/v1 mutatingadmissionpolicybindings":   "not enforced yet",
 	"admissionregistration.k8s.io/v1 mutatingwebhookconfigurations":     "not enforced yet",
@@ -183,10 +179,13 @@ func TestRowsAreWhole(t *testing.T) {
 		if r.Creator != nil {
 			continue
 		}
+		if r.Computed != nil && r.StoragePrefix != "" {
+			t.Errorf("%s: computed and stored", name)
+		}
 		if !meta.IsListType(r.NewList()) {
 			t.Errorf("%s: NewList returns no list", name)
 		}
-		if other, taken := prefixes[r.StoragePrefix]; taken && r.StoredAs == nil && !strings.Contains(other, r.Kind.Kind) {
+		if other, taken := prefixes[r.StoragePrefix]; taken && r.StoredAs == nil && r.Computed == nil && !strings.Contains(other, r.Kind.Kind) {
 			t.Errorf("%s: prefix %q is %s's", name, r.StoragePrefix, other)
 		}
 		prefixes[r.StoragePrefix] = r.Kind.Kind
