@@ -19,7 +19,7 @@ func (s *Server) chain(routes http.Handler) http.Handler {
 		s.limitTime,    // deadlines
 		s.authenticate, // who asks
 		s.impersonate,  // on whose behalf
-		s.limitFlight,  // how many at once
+		s.limitFlow,    // how many at once
 		s.authorize,    // whether they may
 	)
 	return steps.Handler(routes)

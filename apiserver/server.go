@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/apiserver/flowcontrol"
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/apiserver/request"
 	"github.com/yare-io/yare/storage"
@@ -59,6 +60,9 @@ type Config struct {
 	// MaxReadOnly and MaxMutating bound the requests in flight that are not
 	// long-running: 400 and 200 when zero.
 	MaxReadOnly, MaxMutating int
+	// FlowControl shares the server among its clients, in place of those two
+	// bounds; nil: they hold.
+	FlowControl *flowcontrol.Controller
 	// MaxBodyBytes bounds the bodies of requests: 3 MiB when zero.
 	MaxBodyBytes int64
 	// Timeouts of requests; see Timeouts for what zero means.
@@ -76,6 +80,8 @@ type Server struct {
 	resources *resources
 	metrics   *metrics
 	handler   http.Handler
+	// watches counts the watches of each resource.
+	watches watchCounts
 	// stopping is closed when long-running requests must end.
 	stopping context.Context
 	stop     context.CancelFunc
@@ -102,6 +108,9 @@ func New(config Config) (*Server, error) {
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.metrics = newMetrics(config.Rows)
+	if config.FlowControl != nil {
+		config.FlowControl.Register(s.metrics.registry)
+	}
 	s.handler = s.chain(s.routes())
 	return s, nil
 }
