@@ -11,6 +11,7 @@ import (
 	"github.com/yare-io/yare/apiserver"
 	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/api"
+	"github.com/yare-io/yare/apiserver/api/core"
 	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/discovery"
 	"github.com/yare-io/yare/apiserver/proxy"
@@ -44,6 +45,7 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		ReviewToken: s.gate.reviewToken,
 		Authorizer:  s.gate.authorizer,
 		Rules:       s.gate.authorizer,
+		Components:  []core.Component{{Name: "etcd-0", Check: s.store.Health}},
 	})
 	streams, err := proxy.New(proxy.Config{KubeletTLS: s.trust.kubeletTLS()})
 	if err != nil {
