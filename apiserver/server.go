@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/apiserver/health"
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/apiserver/request"
 	"github.com/yare-io/yare/storage"
@@ -75,6 +76,7 @@ type Server struct {
 	admission *admission.Chain
 	resources *resources
 	metrics   *metrics
+	health    *health.Checks
 	handler   http.Handler
 	// stopping is closed when long-running requests must end.
 	stopping context.Context
@@ -102,6 +104,7 @@ func New(config Config) (*Server, error) {
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.metrics = newMetrics(config.Rows)
+	s.health = s.checks()
 	s.handler = s.chain(s.routes())
 	return s, nil
 }
