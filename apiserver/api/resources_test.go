@@ -17,17 +17,6 @@ import (
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
-// omitted are the resources of Kubernetes that have no row; each is refused as
-// any unknown path is.
-var omitted = map[string]string{
-	"admissionregistration.k8s.io/v1 mutatingadmissionpolicies":         "not enforced yet",
-	"admissionregistration.k8s.io/v1 mutatingadmissionpolicybindings":   "not enforced yet",
-	"admissionregistration.k8s.io/v1 mutatingwebhookconfigurations":     "not enforced yet",
-	"admissionregistration.k8s.io/v1 validatingadmissionpolicies":       "not enforced yet",
-	"admissionregistration.k8s.io/v1 validatingadmissionpolicybindings": "not enforced yet",
-	"admissionregistration.k8s.io/v1 validatingwebhookconfigurations":   "not enforced yet",
-}
-
 func table(t *testing.T, name string) []map[string]string {
 	t.Helper()
 	f, err := os.Open("testdata/" + name)
@@ -58,10 +47,6 @@ func table(t *testing.T, name string) []map[string]string {
 func TestDiscoveryFacts(t *testing.T) {
 	var want []string
 	for _, l := range table(t, "discovery.tsv") {
-		base, _, _ := strings.Cut(l["name"], "/")
-		if _, left := omitted[l["group_version"]+" "+base]; left {
-			continue
-		}
 		want = append(want, strings.Join([]string{l["group_version"], l["name"], l["kind"], l["kind_group_version"], l["namespaced"],
 			l["singular"], l["short_names"], l["categories"], l["verbs"]}, " | "))
 	}

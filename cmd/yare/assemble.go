@@ -14,6 +14,7 @@ import (
 	"github.com/yare-io/yare/apiserver/api/core"
 	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/discovery"
+	"github.com/yare-io/yare/apiserver/flowcontrol"
 	"github.com/yare-io/yare/apiserver/proxy"
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/openapi"
@@ -22,7 +23,7 @@ import (
 // assemble puts the server together from rows, gate and documents.
 func (s *apiServer) assemble(services []netip.Prefix) error {
 	client := s.client()
-	s.informers = informers.NewSharedInformerFactory(client, 0)
+	s.informers = informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(s.loopback.share))
 	var err error
 	if s.gate, err = newGate(s.options, s.trust, client, s.informers); err != nil {
 		return err
@@ -48,6 +49,15 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
+	flow, err := s.options.flow.controller(s.logger)
+	if err != nil {
+		return err
+	}
+	if flow != nil {
+		if s.flow, err = flowcontrol.NewKeeper(flow, client, s.informers); err != nil {
+			return err
+		}
+	}
 	s.Server, err = apiserver.New(apiserver.Config{
 		Store:         s.store,
 		Rows:          rows,
@@ -58,8 +68,9 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		Documents:     s.documents,
 		Checks:        []apiserver.Check{{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}},
 		Logger:        s.logger,
-		MaxReadOnly:   s.options.maxReadOnly,
-		MaxMutating:   s.options.maxMutating,
+		MaxReadOnly:   s.options.flow.maxReadOnly,
+		MaxMutating:   s.options.flow.maxMutating,
+		FlowControl:   flow,
 	})
 	if err != nil {
 		return err
@@ -77,7 +88,7 @@ func (s *apiServer) checkBootstrap(context.Context) error {
 
 // documents are what clients read about the rows, and others about our tokens.
 func (s *apiServer) documents(rows func() []*registry.Resource) map[string]http.Handler {
-	described := discovery.New(discovery.Config{Rows: rows})
+	described := discovery.New(discovery.Config{Rows: rows, Address: netip.AddrPortFrom(s.advertise.Address, uint16(s.advertise.Port)).String()})
 	schemas := openapi.New(openapi.Config{Rows: rows, Version: version})
 	return map[string]http.Handler{
 		"/api": described, "/apis": described, "/openapi/v2": schemas, "/openapi/v3": schemas,
