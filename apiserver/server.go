@@ -21,6 +21,7 @@ import (
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/apiserver/flowcontrol"
+	"github.com/yare-io/yare/apiserver/health"
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/apiserver/request"
 	"github.com/yare-io/yare/storage"
@@ -79,12 +80,13 @@ type Server struct {
 	cache     *cache.Cache
 	admission *admission.Chain
 	metrics   *metrics
+	health    *health.Checks
 	handler   http.Handler
-	// watches counts the watches of each resource.
-	watches watchCounts
 	// current is the set of rows; replacing it is for one at a time.
 	current   atomic.Pointer[resources]
 	replacing sync.Mutex
+	// watches counts the watches of each resource.
+	watches watchCounts
 	// stopping is closed when long-running requests must end.
 	stopping context.Context
 	stop     context.CancelFunc
@@ -112,6 +114,7 @@ func New(config Config) (*Server, error) {
 	if config.FlowControl != nil {
 		config.FlowControl.Register(s.metrics.registry)
 	}
+	s.health = s.checks()
 	s.handler = s.chain(s.routes())
 	return s, nil
 }

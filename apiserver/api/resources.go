@@ -15,6 +15,7 @@ import (
 
 	"github.com/yare-io/yare/apiserver/api/admissionregistration"
 	"github.com/yare-io/yare/apiserver/api/apiextensions"
+	"github.com/yare-io/yare/apiserver/api/apiregistration"
 	"github.com/yare-io/yare/apiserver/api/apps"
 	"github.com/yare-io/yare/apiserver/api/authentication"
 	"github.com/yare-io/yare/apiserver/api/authorization"
@@ -73,6 +74,7 @@ func Resources(d Deps) []*registry.Resource {
 		core.Resources(core.Deps{Clock: d.Clock, EventTTL: d.EventTTL, Services: d.Services, IssueToken: d.IssueToken, Components: d.Components}),
 		admissionregistration.Resources(),
 		apiextensions.Resources(),
+		apiregistration.Resources(),
 		apps.Resources(),
 		authentication.Resources(authentication.Deps{User: d.User, ReviewToken: d.ReviewToken, Clock: d.Clock}),
 		authorization.Resources(authorization.Deps{User: d.User, Authorizer: d.Authorizer, Rules: d.Rules}),

@@ -67,7 +67,8 @@ type apiServer struct {
 	// allocation gives services their addresses and ports.
 	allocation *allocation.Services
 	// flow keeps flow control and its objects in step; nil without it.
-	flow *flowcontrol.Keeper
+	flow       *flowcontrol.Keeper
+	extensions extensions
 	// informers read the server's own objects; all parts of the process may
 	// use them.
 	informers informers.SharedInformerFactory
@@ -124,10 +125,14 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(part(caching, "watch cache", s.Server.Run))
+	group.Go(part(ctx, "custom resources", s.extensions.definitions.Run))
 	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())
 	}))
+	if s.gate.policies != nil {
+		group.Go(part(caching, "OPA", s.gate.policies.run))
+	}
 	group.Go(func() error {
 		defer stopServing()
 		defer s.informers.Shutdown()

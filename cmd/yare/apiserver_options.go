@@ -37,6 +37,7 @@ type apiServerOptions struct {
 	etcdServers    []string
 	etcdTLS        etcd.TLS
 	datastore      datastoreOptions
+	encryption     encryptionOptions
 	eventTTL       time.Duration
 
 	serviceCIDR   []string
@@ -53,6 +54,8 @@ type apiServerOptions struct {
 	authorizationModes            []string
 	enablePlugins, disablePlugins []string
 	flow                          flowOptions
+
+	opa opaOptions
 }
 
 func (o *apiServerOptions) add(flags *pflag.FlagSet) {
@@ -64,6 +67,7 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.etcdTLS.Cert, "etcd-certfile", "", "client certificate for etcd")
 	flags.StringVar(&o.etcdTLS.Key, "etcd-keyfile", "", "its private key")
 	o.datastore.add(flags)
+	o.encryption.add(flags)
 	flags.StringVar(&o.storageBackend, "storage-backend", "etcd3", "where objects are kept: etcd3 or memory (gone when the process ends)")
 	flags.DurationVar(&o.eventTTL, "event-ttl", time.Hour, "how long events are kept")
 	flags.StringSliceVar(&o.serviceCIDR, "service-cluster-ip-range", []string{"10.96.0.0/12"}, "range of service addresses, one for each IP family")
@@ -76,6 +80,7 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.audiences, "api-audiences", nil, "audiences of tokens for this server (default: the issuer)")
 	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
 	o.flow.add(flags)
+	o.opa.add(flags)
 }
 
 // addStandalone adds the flags that name what `yare server` makes itself.

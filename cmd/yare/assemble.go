@@ -28,6 +28,9 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	if s.gate, err = newGate(s.options, s.trust, client, s.informers); err != nil {
 		return err
 	}
+	if err := s.addPolicies(client); err != nil {
+		return err
+	}
 	ports, err := s.options.nodePorts()
 	if err != nil {
 		return err
@@ -66,7 +69,7 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		Admission:     s.gate.admission,
 		Connect:       streams.Connectors(),
 		Documents:     s.documents,
-		Checks:        []apiserver.Check{{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}},
+		Checks:        append(s.extensionChecks(), apiserver.Check{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}),
 		Logger:        s.logger,
 		MaxReadOnly:   s.options.flow.maxReadOnly,
 		MaxMutating:   s.options.flow.maxMutating,
@@ -76,6 +79,10 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		return err
 	}
 	s.loopback.server.Store(s.Server)
+	s.extend()
+	if s.gate.policies != nil {
+		return s.Metrics().Register(s.gate.policies)
+	}
 	return nil
 }
 

@@ -70,6 +70,9 @@ func (o *serverOptions) complete() error {
 		o.api.etcdListen = []string{"unix://" + filepath.Join(runDir(dataDir), "etcd.sock")}
 	}
 	o.api.bootstrapTokens = true
+	if o.api.opa.stateDir == "" {
+		o.api.opa.stateDir = filepath.Join(dataDir, "opa")
+	}
 	o.controllers.serviceCIDR = o.api.serviceCIDR
 	o.controllers.allocateNodeCIDRs = true
 	o.controllers.approveServing = true
