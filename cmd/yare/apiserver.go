@@ -23,6 +23,7 @@ import (
 	"github.com/yare-io/yare/apiserver"
 	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/bootstrap"
+	"github.com/yare-io/yare/apiserver/flowcontrol"
 	"github.com/yare-io/yare/storage"
 )
 
@@ -65,6 +66,8 @@ type apiServer struct {
 	gate    *gate
 	// allocation gives services their addresses and ports.
 	allocation *allocation.Services
+	// flow keeps flow control and its objects in step; nil without it.
+	flow       *flowcontrol.Keeper
 	extensions extensions
 	// informers read the server's own objects; all parts of the process may
 	// use them.
@@ -142,6 +145,9 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 		}
 		close(s.ready)
 		group.Go(part(ctx, "service allocation", s.allocation.Run))
+		if s.flow != nil {
+			group.Go(part(ctx, "flow control", s.flow.Run))
+		}
 		return s.advertise.Run(ctx)
 	})
 	return group.Wait()

@@ -53,7 +53,7 @@ type apiServerOptions struct {
 
 	authorizationModes            []string
 	enablePlugins, disablePlugins []string
-	maxReadOnly, maxMutating      int
+	flow                          flowOptions
 
 	opa opaOptions
 }
@@ -79,8 +79,7 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.issuer, "service-account-issuer", "https://kubernetes.default.svc.cluster.local", "issuer named in service-account tokens")
 	flags.StringSliceVar(&o.audiences, "api-audiences", nil, "audiences of tokens for this server (default: the issuer)")
 	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
-	flags.IntVar(&o.maxReadOnly, "max-requests-inflight", 400, "most read requests served at once")
-	flags.IntVar(&o.maxMutating, "max-mutating-requests-inflight", 200, "most write requests served at once")
+	o.flow.add(flags)
 	o.opa.add(flags)
 }
 

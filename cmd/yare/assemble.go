@@ -14,6 +14,7 @@ import (
 	"github.com/yare-io/yare/apiserver/api/core"
 	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/discovery"
+	"github.com/yare-io/yare/apiserver/flowcontrol"
 	"github.com/yare-io/yare/apiserver/proxy"
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/openapi"
@@ -51,6 +52,15 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
+	flow, err := s.options.flow.controller(s.logger)
+	if err != nil {
+		return err
+	}
+	if flow != nil {
+		if s.flow, err = flowcontrol.NewKeeper(flow, client, s.informers); err != nil {
+			return err
+		}
+	}
 	s.Server, err = apiserver.New(apiserver.Config{
 		Store:         s.store,
 		Rows:          rows,
@@ -61,8 +71,9 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		Documents:     s.documents,
 		Checks:        append(s.extensionChecks(), apiserver.Check{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}),
 		Logger:        s.logger,
-		MaxReadOnly:   s.options.maxReadOnly,
-		MaxMutating:   s.options.maxMutating,
+		MaxReadOnly:   s.options.flow.maxReadOnly,
+		MaxMutating:   s.options.flow.maxMutating,
+		FlowControl:   flow,
 	})
 	if err != nil {
 		return err
