@@ -74,7 +74,7 @@ func (s *Server) servePaths(mux chi.Routes) http.HandlerFunc {
 				paths = append(paths, path)
 			}
 		}
-		for _, res := range s.resources.ordered {
+		for _, res := range s.set().ordered {
 			if gv := res.row.Kind.GroupVersion(); gv.Group == "" {
 				paths = append(paths, "/api/"+gv.Version)
 			} else {

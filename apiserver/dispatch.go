@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/warning"
 
 	"github.com/yare-io/yare/apiserver/codec"
 	"github.com/yare-io/yare/apiserver/registry"
@@ -44,7 +45,7 @@ func (s *Server) serveResource(w http.ResponseWriter, r *http.Request) {
 // find looks up what a request is for.
 func (s *Server) find(r *http.Request) (*call, error) {
 	info := request.From(r.Context())
-	res := s.resources.byName[info.GroupVersionResource()]
+	res := s.set().byName[info.GroupVersionResource()]
 	if !info.IsResource || res == nil {
 		return nil, errNoResource()
 	}
@@ -62,6 +63,9 @@ func (s *Server) find(r *http.Request) (*call, error) {
 	}
 	if info.Remainder != "" && info.Remainder != "/" && info.Subresource != "proxy" {
 		return nil, errNoResource()
+	}
+	if res.row.Deprecation != "" {
+		warning.AddWarning(r.Context(), "", res.row.Deprecation)
 	}
 	return c, c.permits(r.Method)
 }

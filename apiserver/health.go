@@ -26,8 +26,11 @@ func (s *Server) checks() *health.Checks {
 
 // checkCache reports whether every resource has been loaded.
 func (s *Server) checkCache(context.Context) error {
-	for _, res := range s.resources.ordered {
-		if res.objects != nil && res.row.StoredAs == nil && !res.objects().Ready() {
+	for _, res := range s.set().ordered {
+		if res.part == nil || res.row.StoredAs != nil || res.row.Schema != nil {
+			continue
+		}
+		if !res.objects().Ready() {
 			return fmt.Errorf("%s are not loaded yet", res.row.GroupResource())
 		}
 	}

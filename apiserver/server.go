@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -74,10 +75,12 @@ type Server struct {
 	clock     clock.WithTicker
 	cache     *cache.Cache
 	admission *admission.Chain
-	resources *resources
 	metrics   *metrics
 	health    *health.Checks
 	handler   http.Handler
+	// current is the set of rows; replacing it is for one at a time.
+	current   atomic.Pointer[resources]
+	replacing sync.Mutex
 	// stopping is closed when long-running requests must end.
 	stopping context.Context
 	stop     context.CancelFunc
@@ -95,15 +98,13 @@ func New(config Config) (*Server, error) {
 	s := &Server{config: config, logger: config.Logger, clock: config.Clock}
 	s.admission = admission.NewChain(config.Admission...)
 	s.cache = cache.New(config.Store, config.Logger)
-	var err error
-	if s.resources, err = newResources(config.Rows, s.cache); err != nil {
+	set, err := s.newSet(&resources{}, map[string][]*registry.Resource{builtin: config.Rows})
+	if err != nil {
 		return nil, err
 	}
-	if err := s.checkConnectors(); err != nil {
-		return nil, err
-	}
+	s.current.Store(set)
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	s.metrics = newMetrics(config.Rows)
+	s.metrics = newMetrics(s.set)
 	s.health = s.checks()
 	s.handler = s.chain(s.routes())
 	return s, nil
@@ -129,8 +130,8 @@ func (c *Config) complete() {
 }
 
 // checkConnectors makes sure that no row promises a stream that nobody serves.
-func (s *Server) checkConnectors() error {
-	for _, res := range s.resources.ordered {
+func (s *Server) checkConnectors(set *resources) error {
+	for _, res := range set.ordered {
 		for _, sub := range res.row.Subresources {
 			name := res.row.Name + "/" + sub.Name
 			if sub.Connect && s.config.Connect[name] == nil {
@@ -140,9 +141,6 @@ func (s *Server) checkConnectors() error {
 	}
 	return nil
 }
-
-// Rows are the resources that the server has.
-func (s *Server) Rows() []*registry.Resource { return s.config.Rows }
 
 // Handler serves the API over HTTP. Requests are authenticated by
 // Config.Authenticator.

@@ -124,17 +124,17 @@ func (t *stream) run(ctx context.Context, events *cache.Watch) {
 			}
 			return
 		}
-		if !t.deliver(batch) {
+		if !t.deliver(ctx, batch) {
 			return
 		}
 	}
 }
 
 // deliver writes a batch and flushes it; false when the client is gone.
-func (t *stream) deliver(batch []cache.Event) bool {
+func (t *stream) deliver(ctx context.Context, batch []cache.Event) bool {
 	_ = t.control.SetWriteDeadline(time.Now().Add(t.patience))
 	for i := range batch {
-		frame, err := t.frame(&batch[i])
+		frame, err := t.frame(ctx, &batch[i])
 		if err != nil {
 			t.fail(err)
 			return false
@@ -148,28 +148,36 @@ func (t *stream) deliver(batch []cache.Event) bool {
 
 // frame returns an event's bytes. All streams of the same form share them,
 // except for the first table of each, which alone has column definitions.
-func (t *stream) frame(event *cache.Event) ([]byte, error) {
+func (t *stream) frame(ctx context.Context, event *cache.Event) ([]byte, error) {
 	if event.Type == watch.Bookmark {
 		return t.bookmark(event)
 	}
 	if t.out.As == "Table" && !t.headed {
 		t.headed = true
-		return t.build(event, true)
+		return t.build(ctx, event, true)
 	}
-	return event.Frame(t.frameKey(), func() ([]byte, error) { return t.build(event, false) })
+	return event.Frame(t.frameKey(), func() ([]byte, error) { return t.build(ctx, event, false) })
 }
 
 // frameKey names the form of the stream.
 func (t *stream) frameKey() string {
 	key := t.out.Format.MediaType()
+	if t.res.row.Codec != nil {
+		// Versions of a kind may share what they watch.
+		key += "/" + t.kind.Version
+	}
 	if t.out.As != "" {
 		key += "/" + t.out.As + "/" + t.out.AsVersion + "/" + string(t.tables.Include)
 	}
 	return key
 }
 
-func (t *stream) build(event *cache.Event, header bool) ([]byte, error) {
-	body, err := t.object(event.Object.Object, event.Object, header)
+func (t *stream) build(ctx context.Context, event *cache.Event, header bool) ([]byte, error) {
+	found, err := t.res.presentOne(ctx, event.Object)
+	if err != nil {
+		return nil, err
+	}
+	body, err := t.object(found.obj, found.from, header)
 	if err != nil {
 		return nil, err
 	}

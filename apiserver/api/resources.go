@@ -13,6 +13,9 @@ import (
 	genericrequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/utils/clock"
 
+	"github.com/yare-io/yare/apiserver/api/admissionregistration"
+	"github.com/yare-io/yare/apiserver/api/apiextensions"
+	"github.com/yare-io/yare/apiserver/api/apiregistration"
 	"github.com/yare-io/yare/apiserver/api/apps"
 	"github.com/yare-io/yare/apiserver/api/authentication"
 	"github.com/yare-io/yare/apiserver/api/authorization"
@@ -64,6 +67,9 @@ func Resources(d Deps) []*registry.Resource {
 	d = d.filled()
 	groups := [][]*registry.Resource{
 		core.Resources(core.Deps{Clock: d.Clock, EventTTL: d.EventTTL, Services: d.Services, IssueToken: d.IssueToken}),
+		admissionregistration.Resources(),
+		apiextensions.Resources(),
+		apiregistration.Resources(),
 		apps.Resources(),
 		authentication.Resources(authentication.Deps{User: d.User, ReviewToken: d.ReviewToken, Clock: d.Clock}),
 		authorization.Resources(authorization.Deps{User: d.User, Authorizer: d.Authorizer, Rules: d.Rules}),

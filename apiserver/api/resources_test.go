@@ -10,8 +10,11 @@ import (
 	"testing"
 	"time"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/yare-io/yare/apiserver/api"
 	"github.com/yare-io/yare/apiserver/registry"
@@ -20,16 +23,10 @@ import (
 // omitted are the resources of Kubernetes that have no row; each is refused as
 // any unknown path is.
 var omitted = map[string]string{
-	"v1 componentstatuses":                                              "shows components that no longer report this way",
-	"certificates.k8s.io/v1 clustertrustbundles":                        "nothing reads them",
-	"certificates.k8s.io/v1 podcertificaterequests":                     "nothing signs them",
-	"storagemigration.k8s.io/v1 storageversionmigrations":               "nothing migrates",
-	"admissionregistration.k8s.io/v1 mutatingadmissionpolicies":         "not enforced yet",
-	"admissionregistration.k8s.io/v1 mutatingadmissionpolicybindings":   "not enforced yet",
-	"admissionregistration.k8s.io/v1 mutatingwebhookconfigurations":     "not enforced yet",
-	"admissionregistration.k8s.io/v1 validatingadmissionpolicies":       "not enforced yet",
-	"admissionregistration.k8s.io/v1 validatingadmissionpolicybindings": "not enforced yet",
-	"admissionregistration.k8s.io/v1 validatingwebhookconfigurations":   "not enforced yet",
+	"v1 componentstatuses":                                "shows components that no longer report this way",
+	"certificates.k8s.io/v1 clustertrustbundles":          "nothing reads them",
+	"certificates.k8s.io/v1 podcertificaterequests":       "nothing signs them",
+	"storagemigration.k8s.io/v1 storageversionmigrations": "nothing migrates",
 }
 
 func table(t *testing.T, name string) []map[string]string {
@@ -174,9 +171,15 @@ func TestSelectableFields(t *testing.T) {
 // shown, prefixes are not shared.
 func TestRowsAreWhole(t *testing.T) {
 	prefixes := map[string]string{}
+	types := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, apiextensionsv1.AddToScheme, apiregistrationv1.AddToScheme} {
+		if err := add(types); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, r := range api.Resources(api.Deps{}) {
 		name := r.GroupVersionResource().String()
-		kinds, _, err := scheme.Scheme.ObjectKinds(r.New())
+		kinds, _, err := types.ObjectKinds(r.New())
 		if err != nil || !slices.Contains(kinds, r.Kind) {
 			t.Errorf("%s: New returns %v (%v)", name, kinds, err)
 		}

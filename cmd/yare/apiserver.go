@@ -24,8 +24,6 @@ import (
 	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/bootstrap"
 	"github.com/yare-io/yare/storage"
-	"github.com/yare-io/yare/storage/etcd"
-	"github.com/yare-io/yare/storage/memory"
 )
 
 func newAPIServerCommand() *cobra.Command {
@@ -33,7 +31,7 @@ func newAPIServerCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use: "kube-apiserver", GroupID: "component", Args: cobra.NoArgs,
 		Short: "Run the API server alone",
-		Long:  "Serves the Kubernetes API over HTTPS, on etcd or in memory.",
+		Long:  "Serves the Kubernetes API over HTTPS, on etcd, on PostgreSQL or in memory.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger, err := logs.logger()
 			if err != nil {
@@ -67,10 +65,13 @@ type apiServer struct {
 	gate    *gate
 	// allocation gives services their addresses and ports.
 	allocation *allocation.Services
-	informers  informers.SharedInformerFactory
-	loopback   *loopback
-	listener   net.Listener
-	advertise  bootstrap.Advertiser
+	extensions extensions
+	// informers read the server's own objects; all parts of the process may
+	// use them.
+	informers informers.SharedInformerFactory
+	loopback  *loopback
+	listener  net.Listener
+	advertise bootstrap.Advertiser
 	// bootstrapped is set once the objects that every cluster has are there.
 	bootstrapped atomic.Bool
 	ready        chan struct{}
@@ -93,25 +94,13 @@ func newAPIServer(ctx context.Context, options *apiServerOptions, trust *trust, 
 	if s.listener, err = net.Listen("tcp", net.JoinHostPort(options.bindAddress, strconv.Itoa(int(options.securePort)))); err != nil {
 		return nil, err
 	}
-	if s.store, err = s.openStore(ctx); err != nil {
+	if s.store, err = s.options.openStore(ctx, s.logger); err != nil {
 		return nil, errors.Join(err, s.listener.Close())
 	}
 	if err := s.assemble(services); err != nil {
 		return nil, errors.Join(err, s.listener.Close(), s.store.Close())
 	}
 	return s, nil
-}
-
-func (s *apiServer) openStore(ctx context.Context) (storage.Store, error) {
-	config, durable, err := s.options.etcdConfig()
-	if err != nil {
-		return nil, err
-	}
-	if !durable {
-		return memory.New(memory.Config{}), nil
-	}
-	config.Logger = s.logger
-	return etcd.Open(ctx, config)
 }
 
 func (s *apiServer) advertiser(services netip.Prefix) (bootstrap.Advertiser, error) {
@@ -133,10 +122,14 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(part(caching, "watch cache", s.Server.Run))
+	group.Go(part(ctx, "custom resources", s.extensions.definitions.Run))
 	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())
 	}))
+	if s.gate.policies != nil {
+		group.Go(part(caching, "OPA", s.gate.policies.run))
+	}
 	group.Go(func() error {
 		defer stopServing()
 		defer s.informers.Shutdown()
@@ -214,6 +207,14 @@ func (s *apiServer) client() kubernetes.Interface {
 // before.
 type loopback struct {
 	server atomic.Pointer[apiserver.Server]
+}
+
+// share is Server.Share, once the server is there.
+func (l *loopback) share(object any) (any, error) {
+	if server := l.server.Load(); server != nil {
+		return server.Share(object)
+	}
+	return object, nil
 }
 
 type asUser struct {

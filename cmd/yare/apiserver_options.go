@@ -36,6 +36,7 @@ type apiServerOptions struct {
 	etcdListen     []string
 	etcdServers    []string
 	etcdTLS        etcd.TLS
+	datastore      datastoreOptions
 	eventTTL       time.Duration
 
 	serviceCIDR   []string
@@ -52,6 +53,8 @@ type apiServerOptions struct {
 	authorizationModes            []string
 	enablePlugins, disablePlugins []string
 	maxReadOnly, maxMutating      int
+
+	opa opaOptions
 }
 
 func (o *apiServerOptions) add(flags *pflag.FlagSet) {
@@ -62,6 +65,7 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.etcdTLS.CA, "etcd-cafile", "", "authority that vouches for etcd")
 	flags.StringVar(&o.etcdTLS.Cert, "etcd-certfile", "", "client certificate for etcd")
 	flags.StringVar(&o.etcdTLS.Key, "etcd-keyfile", "", "its private key")
+	o.datastore.add(flags)
 	flags.StringVar(&o.storageBackend, "storage-backend", "etcd3", "where objects are kept: etcd3 or memory (gone when the process ends)")
 	flags.DurationVar(&o.eventTTL, "event-ttl", time.Hour, "how long events are kept")
 	flags.StringSliceVar(&o.serviceCIDR, "service-cluster-ip-range", []string{"10.96.0.0/12"}, "range of service addresses, one for each IP family")
@@ -75,6 +79,7 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
 	flags.IntVar(&o.maxReadOnly, "max-requests-inflight", 400, "most read requests served at once")
 	flags.IntVar(&o.maxMutating, "max-mutating-requests-inflight", 200, "most write requests served at once")
+	o.opa.add(flags)
 }
 
 // addStandalone adds the flags that name what `yare server` makes itself.
@@ -106,7 +111,7 @@ func (o *apiServerOptions) etcdConfig() (etcd.Config, bool, error) {
 	case len(o.etcdServers) > 0:
 		return etcd.Config{Endpoints: o.etcdServers, TLS: o.etcdTLS}, true, nil
 	case o.etcdDir == "":
-		return etcd.Config{}, false, errors.New("--etcd-servers is needed, or --storage-backend=memory")
+		return etcd.Config{}, false, errors.New("--etcd-servers or --datastore-endpoint is needed, or --storage-backend=memory")
 	}
 	return etcd.Config{Dir: o.etcdDir, Listen: o.etcdListen}, true, nil
 }

@@ -21,9 +21,12 @@ import (
 // assemble puts the server together from rows, gate and documents.
 func (s *apiServer) assemble(services []netip.Prefix) error {
 	client := s.client()
-	s.informers = informers.NewSharedInformerFactory(client, 0)
+	s.informers = informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(s.loopback.share))
 	var err error
 	if s.gate, err = newGate(s.options, s.trust, client, s.informers); err != nil {
+		return err
+	}
+	if err := s.addPolicies(client); err != nil {
 		return err
 	}
 	ports, err := s.options.nodePorts()
@@ -54,7 +57,7 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		Admission:     s.gate.admission,
 		Connect:       streams.Connectors(),
 		Documents:     s.documents,
-		Checks:        []apiserver.Check{{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}},
+		Checks:        append(s.extensionChecks(), apiserver.Check{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}),
 		Logger:        s.logger,
 		MaxReadOnly:   s.options.maxReadOnly,
 		MaxMutating:   s.options.maxMutating,
@@ -63,6 +66,10 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		return err
 	}
 	s.loopback.server.Store(s.Server)
+	s.extend()
+	if s.gate.policies != nil {
+		return s.Metrics().Register(s.gate.policies)
+	}
 	return nil
 }
 
@@ -75,7 +82,7 @@ func (s *apiServer) checkBootstrap(context.Context) error {
 
 // documents are what clients read about the rows, and others about our tokens.
 func (s *apiServer) documents(rows func() []*registry.Resource) map[string]http.Handler {
-	described := discovery.New(discovery.Config{Rows: rows})
+	described := discovery.New(discovery.Config{Rows: rows, Address: netip.AddrPortFrom(s.advertise.Address, uint16(s.advertise.Port)).String()})
 	schemas := openapi.New(openapi.Config{Rows: rows, Version: version})
 	return map[string]http.Handler{
 		"/api": described, "/apis": described, "/openapi/v2": schemas, "/openapi/v3": schemas,

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -156,13 +157,14 @@ func (o *controllerOptions) build(configFor func(string) (*rest.Config, error), 
 			return nil, err
 		}
 	}
-	return o.manager(configFor, signing, rootCA, metrics, logger)
+	return o.manager(configFor, nil, signing, rootCA, metrics, logger)
 }
 
 // manager is what both the command alone and the whole server run.
-func (o *controllerOptions) manager(configFor func(string) (*rest.Config, error), signing controllers.Signing, rootCA []byte, metrics prometheus.Registerer, logger *slog.Logger) (*controllers.Manager, error) {
+func (o *controllerOptions) manager(configFor func(string) (*rest.Config, error), shared informers.SharedInformerFactory, signing controllers.Signing, rootCA []byte, metrics prometheus.Registerer, logger *slog.Logger) (*controllers.Manager, error) {
 	config := controllers.Config{
 		Clients:                controllers.NewClients(configFor),
+		Informers:              shared,
 		Controllers:            o.controllers,
 		Log:                    logger.With("component", "controllers"),
 		Metrics:                metrics,

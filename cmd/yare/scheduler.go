@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	schedulerconfig "k8s.io/kube-scheduler/config/v1"
@@ -64,7 +65,7 @@ func (o *schedulerOptions) run(ctx context.Context, configuration *schedulerconf
 		return err
 	}
 	metrics := newMetrics()
-	s, err := newScheduler(config, configuration, metrics, logger)
+	s, err := newScheduler(config, nil, configuration, metrics, logger)
 	if err != nil {
 		return err
 	}
@@ -100,13 +101,13 @@ func readSchedulerConfiguration(file string) (*schedulerconfig.KubeSchedulerConf
 }
 
 // newScheduler is what both the command alone and the whole server run.
-func newScheduler(config *rest.Config, configuration *schedulerconfig.KubeSchedulerConfiguration, metrics prometheus.Registerer, logger *slog.Logger) (*scheduler.Scheduler, error) {
+func newScheduler(config *rest.Config, shared informers.SharedInformerFactory, configuration *schedulerconfig.KubeSchedulerConfiguration, metrics prometheus.Registerer, logger *slog.Logger) (*scheduler.Scheduler, error) {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, err
 	}
 	return scheduler.New(scheduler.Config{
-		Client: client, Configuration: configuration, Metrics: metrics, Logger: logger.With("component", "scheduler"),
+		Client: client, Informers: shared, Configuration: configuration, Metrics: metrics, Logger: logger.With("component", "scheduler"),
 	})
 }
 

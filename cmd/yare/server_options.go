@@ -65,11 +65,14 @@ func (o *serverOptions) complete() error {
 	if o.kubeconfig == "" {
 		o.kubeconfig = filepath.Join(dataDir, "kubeconfig")
 	}
-	if len(o.api.etcdServers) == 0 && o.api.storageBackend == "etcd3" {
+	if len(o.api.etcdServers) == 0 && o.api.datastore.endpoint == "" && o.api.storageBackend == "etcd3" {
 		o.api.etcdDir = filepath.Join(dataDir, "etcd")
 		o.api.etcdListen = []string{"unix://" + filepath.Join(runDir(dataDir), "etcd.sock")}
 	}
 	o.api.bootstrapTokens = true
+	if o.api.opa.stateDir == "" {
+		o.api.opa.stateDir = filepath.Join(dataDir, "opa")
+	}
 	o.controllers.serviceCIDR = o.api.serviceCIDR
 	o.controllers.allocateNodeCIDRs = true
 	o.controllers.approveServing = true

@@ -62,6 +62,14 @@ func (r *Resource) Get(ctx context.Context, key string, minRevision int64) (*Obj
 	return nil, fmt.Errorf("get %s: %w", key, storage.ErrNotFound)
 }
 
+// Current returns the object that the cache has for a key now, without waiting
+// for anything.
+func (r *Resource) Current(key string) (*Object, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.objects.get(key)
+}
+
 func (r *Resource) getStore(ctx context.Context, key string) (*Object, error) {
 	kv, err := r.cache.store.Get(ctx, key)
 	if err != nil {
