@@ -128,7 +128,7 @@ func (c *Controller) release(ctx context.Context, name string, condition apiexte
 // change edits a definition; an edit that ends with errUnchanged does nothing.
 func (c *Controller) change(ctx context.Context, name string, edit func(*apiextensionsv1.CustomResourceDefinition) error) error {
 	unchanged := false
-	_, err := c.config.Objects.Update(ctx, definitionResource, "", name, func(obj runtime.Object) error {
+	_, err := c.config.Objects.Update(ctx, Definitions, "", name, func(obj runtime.Object) error {
 		err := edit(obj.(*apiextensionsv1.CustomResourceDefinition))
 		unchanged = errors.Is(err, errUnchanged)
 		return err

@@ -21,14 +21,16 @@ import (
 	"github.com/yare-io/yare/storage/cache"
 )
 
-var definitionResource = schema.GroupResource{Group: apiextensionsv1.GroupName, Resource: "customresourcedefinitions"}
+// Definitions is the resource that the controller follows.
+var Definitions = schema.GroupResource{Group: apiextensionsv1.GroupName, Resource: "customresourcedefinitions"}
+
+// DefinitionPrefix begins the keys of definitions in the store.
+const DefinitionPrefix = "/registry/apiextensions.k8s.io/customresourcedefinitions/"
 
 // Config is what a controller works with. All but Logger is required.
 type Config struct {
 	// Definitions is where the server's cache keeps the definitions.
 	Definitions *cache.Resource
-	// Prefix of their keys in the store, with a slash at its end.
-	Prefix string
 	// Objects reads and writes objects past authorization and admission.
 	Objects registry.Objects
 	// SetRows makes the server serve these rows for custom resources.
@@ -100,7 +102,7 @@ func (c *Controller) Run(ctx context.Context) error {
 
 // follow reads all definitions, and then every change of them.
 func (c *Controller) follow(ctx context.Context) error {
-	events, err := c.config.Definitions.Watch(ctx, cache.WatchOptions{Prefix: c.config.Prefix, After: cache.Consistent, InitialEvents: true, Bookmarks: true})
+	events, err := c.config.Definitions.Watch(ctx, cache.WatchOptions{Prefix: DefinitionPrefix, After: cache.Consistent, InitialEvents: true, Bookmarks: true})
 	if err != nil {
 		return err
 	}

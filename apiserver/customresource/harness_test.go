@@ -68,10 +68,8 @@ func newWorld(t testing.TB, store storage.Store) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resource := schema.GroupResource{Group: definitions.Group, Resource: definitions.Resource}
 	controller := customresource.New(customresource.Config{
-		Definitions: server.Stored(resource), Prefix: "/registry/apiextensions.k8s.io/customresourcedefinitions/",
-		Objects: server.Objects(), SetRows: func(rows []*registry.Resource) error { return server.SetRows("customresources", rows) },
+		Definitions: server.Stored(customresource.Definitions), Objects: server.Objects(), SetRows: func(rows []*registry.Resource) error { return server.SetRows("customresources", rows) },
 		BuiltIn: func(schema.GroupResource) bool { return false }, Caller: caller{}, Logger: logger,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -109,7 +107,7 @@ func rows() []*registry.Resource {
 type caller struct{}
 
 func (caller) Call(ctx context.Context, config *apiextensionsv1.WebhookClientConfig, body []byte) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, *config.URL, strings.NewReader(string(body)))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.Replace(*config.URL, "https:", "http:", 1), strings.NewReader(string(body)))
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,7 @@ type apiServer struct {
 	gate    *gate
 	// allocation gives services their addresses and ports.
 	allocation *allocation.Services
+	extensions extensions
 	// informers read the server's own objects; all parts of the process may
 	// use them.
 	informers informers.SharedInformerFactory
@@ -121,6 +122,7 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(part(caching, "watch cache", s.Server.Run))
+	group.Go(part(ctx, "custom resources", s.extensions.definitions.Run))
 	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())

@@ -37,6 +37,7 @@ type apiServerOptions struct {
 	etcdServers    []string
 	etcdTLS        etcd.TLS
 	datastore      datastoreOptions
+	encryption     encryptionOptions
 	eventTTL       time.Duration
 
 	serviceCIDR   []string
@@ -66,6 +67,7 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.etcdTLS.Cert, "etcd-certfile", "", "client certificate for etcd")
 	flags.StringVar(&o.etcdTLS.Key, "etcd-keyfile", "", "its private key")
 	o.datastore.add(flags)
+	o.encryption.add(flags)
 	flags.StringVar(&o.storageBackend, "storage-backend", "etcd3", "where objects are kept: etcd3 or memory (gone when the process ends)")
 	flags.DurationVar(&o.eventTTL, "event-ttl", time.Hour, "how long events are kept")
 	flags.StringSliceVar(&o.serviceCIDR, "service-cluster-ip-range", []string{"10.96.0.0/12"}, "range of service addresses, one for each IP family")

@@ -11,6 +11,7 @@ import (
 	"github.com/yare-io/yare/apiserver"
 	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/api"
+	"github.com/yare-io/yare/apiserver/api/core"
 	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/discovery"
 	"github.com/yare-io/yare/apiserver/proxy"
@@ -44,6 +45,7 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		ReviewToken: s.gate.reviewToken,
 		Authorizer:  s.gate.authorizer,
 		Rules:       s.gate.authorizer,
+		Components:  []core.Component{{Name: "etcd-0", Check: s.store.Health}},
 	})
 	streams, err := proxy.New(proxy.Config{KubeletTLS: s.trust.kubeletTLS()})
 	if err != nil {
@@ -57,7 +59,7 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		Admission:     s.gate.admission,
 		Connect:       streams.Connectors(),
 		Documents:     s.documents,
-		Checks:        []apiserver.Check{{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}},
+		Checks:        append(s.extensionChecks(), apiserver.Check{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}),
 		Logger:        s.logger,
 		MaxReadOnly:   s.options.maxReadOnly,
 		MaxMutating:   s.options.maxMutating,
@@ -66,6 +68,7 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		return err
 	}
 	s.loopback.server.Store(s.Server)
+	s.extend()
 	if s.gate.policies != nil {
 		return s.Metrics().Register(s.gate.policies)
 	}
