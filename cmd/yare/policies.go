@@ -120,4 +120,3 @@ func (n policyNamespaces) Get(ctx context.Context, name string) (*corev1.Namespa
 	}
 	return n.client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 }
-
