@@ -36,7 +36,7 @@ func (s *Server) handleComputed(w http.ResponseWriter, r *http.Request, c *call)
 	if err != nil {
 		return err
 	}
-	body, err := a.renderList(c.res, metav1.ListMeta{}, sel.among(objects))
+	body, err := a.renderList(r.Context(), c.res, metav1.ListMeta{}, sel.among(objects))
 	if err != nil {
 		return err
 	}

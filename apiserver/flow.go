@@ -116,8 +116,8 @@ type load struct{ server *Server }
 
 // Objects implements flowcontrol.Load.
 func (l load) Objects(info *request.Info) int {
-	res := l.server.resources.byName[info.GroupVersionResource()]
-	if res == nil || res.objects == nil {
+	res := l.server.set().byName[info.GroupVersionResource()]
+	if res == nil || res.prefix == "" {
 		return 0
 	}
 	return res.objects().Len()

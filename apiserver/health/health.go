@@ -44,6 +44,15 @@ func New(logger *slog.Logger, checks ...Check) *Checks {
 	return c
 }
 
+// List returns the checks, in their order.
+func (c *Checks) List() []Check {
+	list := make([]Check, len(c.all))
+	for i, check := range c.all {
+		list[i] = check.Check
+	}
+	return list
+}
+
 // Ready returns what keeps the process from being ready, nil when nothing does.
 func (c *Checks) Ready(ctx context.Context) error {
 	for _, check := range c.all {
