@@ -34,18 +34,28 @@ type decider interface {
 	Decide(context.Context, engine.Phase, engine.Input) (*engine.Decision, error)
 }
 
+// Constraints are asked beside the rules of bundles.
+type Constraints interface {
+	// Ready reports whether the constraints are known.
+	Ready() bool
+	// Check returns what constraints deny; an error means that they have no
+	// answer.
+	Check(ctx context.Context, a *admission.Attributes, namespace *corev1.Namespace) ([]string, error)
+}
+
 // Plugins returns the mutating and the validating plugin over an engine. The
 // mutating one belongs behind all others that mutate, the validating one last
-// of all.
-func Plugins(e *engine.Engine, namespaces Namespaces) (admission.Mutator, admission.Validator) {
-	shared := plugin{e, namespaces}
+// of all. constraints may be nil.
+func Plugins(e *engine.Engine, namespaces Namespaces, constraints Constraints) (admission.Mutator, admission.Validator) {
+	shared := plugin{e, namespaces, constraints}
 	return mutator{shared}, validator{shared}
 }
 
 // plugin is what both have in common.
 type plugin struct {
-	engine     decider
-	namespaces Namespaces
+	engine      decider
+	namespaces  Namespaces
+	constraints Constraints
 }
 
 // Handles implements admission.Plugin. Settings may change, so all operations
@@ -59,9 +69,16 @@ func (mutator) Name() string { return "OPAMutation" }
 
 // Admit changes the object as patch rules say.
 func (m mutator) Admit(ctx context.Context, a *admission.Attributes) error {
-	said, err := m.ask(ctx, engine.Mutating, a)
-	if err != nil || said == nil || len(said.Patch) == 0 {
+	asked, namespace, err := m.concerned(ctx, a)
+	if err != nil || !asked {
 		return err
+	}
+	said, err := m.decide(ctx, engine.Mutating, a, namespace)
+	if err != nil {
+		return m.undecided(a, err)
+	}
+	if len(said.Patch) == 0 {
+		return nil
 	}
 	if a.Object == nil {
 		return fmt.Errorf("a policy would change an object, and a %s has none", a.Operation)
@@ -79,44 +96,63 @@ type validator struct{ plugin }
 // Name implements admission.Plugin.
 func (validator) Name() string { return "OPAValidation" }
 
-// Validate refuses what deny and violation rules, or a main rule, refuse.
+// Validate refuses what deny and violation rules, a main rule, or constraints
+// refuse.
 func (v validator) Validate(ctx context.Context, a *admission.Attributes) error {
-	said, err := v.ask(ctx, engine.Validating, a)
-	if err != nil || said == nil {
+	asked, namespace, err := v.concerned(ctx, a)
+	if err != nil || !asked {
 		return err
+	}
+	said, err := v.decide(ctx, engine.Validating, a, namespace)
+	if err != nil {
+		return v.undecided(a, err)
 	}
 	for _, warning := range said.Warnings {
 		a.Warn(warning)
 	}
+	if v.constraints != nil {
+		denied, err := v.constraints.Check(ctx, a, namespace)
+		if err != nil {
+			return v.undecided(a, err)
+		}
+		for _, message := range denied {
+			said.Denials = append(said.Denials, verdict.Reason{Message: message})
+		}
+	}
 	return refusal(a, said.Denials)
 }
 
-// ask returns nil when policies are not asked, or have no answer and that is
-// allowed.
-func (p plugin) ask(ctx context.Context, phase engine.Phase, a *admission.Attributes) (*verdict.Verdict, error) {
+// concerned reports whether policies are to be asked about a request, with the
+// namespace that it is about.
+func (p plugin) concerned(ctx context.Context, a *admission.Attributes) (bool, *corev1.Namespace, error) {
 	settings := p.engine.Settings()
 	if !settings.Includes(a) {
-		return nil, nil
+		return false, nil, nil
 	}
 	namespace, err := p.namespaceOf(ctx, a)
 	if err != nil {
-		return nil, p.undecided(a, err)
+		return false, nil, p.undecided(a, err)
 	}
 	if settings.SelectsLabels() && namespace != nil && !settings.Selects(namespace.Labels) {
-		return nil, nil
+		return false, nil, nil
 	}
-	if err := p.engine.Ready(); err != nil {
-		if settings.BeforeActivation == engine.Allow {
-			a.Annotate(annotation("allowed"), err.Error())
-			return nil, nil
-		}
-		return nil, tryAgain(err)
+	return p.ready(a, namespace)
+}
+
+// ready answers for policies that are not there yet.
+func (p plugin) ready(a *admission.Attributes, namespace *corev1.Namespace) (bool, *corev1.Namespace, error) {
+	err := p.engine.Ready()
+	if err == nil && p.constraints != nil && !p.constraints.Ready() {
+		err = errors.New("the constraints are not loaded yet")
 	}
-	said, err := p.decide(ctx, phase, a, namespace)
-	if err != nil {
-		return nil, p.undecided(a, err)
+	if err == nil {
+		return true, namespace, nil
 	}
-	return said, nil
+	if p.engine.Settings().BeforeActivation == engine.Allow {
+		a.Annotate(annotation("allowed"), err.Error())
+		return false, nil, nil
+	}
+	return false, nil, tryAgain(err)
 }
 
 func (p plugin) decide(ctx context.Context, phase engine.Phase, a *admission.Attributes, namespace *corev1.Namespace) (*verdict.Verdict, error) {

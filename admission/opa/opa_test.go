@@ -56,7 +56,7 @@ func (p *policies) run(config string) {
 		p.t.Fatal(err)
 	}
 	p.engine = e
-	mutator, validator := opa.Plugins(e, fixedNamespaces{"shop": {"team": "blue"}, "kube-system": {}})
+	mutator, validator := opa.Plugins(e, fixedNamespaces{"shop": {"team": "blue"}, "kube-system": {}}, nil)
 	p.chain = admission.NewChain(mutator, validator)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -203,9 +203,11 @@ func (s *apiServer) configFor(info user.Info, agent string) *rest.Config {
 
 // client acts as the API server itself.
 func (s *apiServer) client() kubernetes.Interface {
-	return kubernetes.NewForConfigOrDie(s.configFor(&user.DefaultInfo{
-		Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated},
-	}, "kube-apiserver"))
+	return kubernetes.NewForConfigOrDie(s.configFor(apiServerUser(), "kube-apiserver"))
+}
+
+func apiServerUser() user.Info {
+	return &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}}
 }
 
 // loopback breaks the ring between the server and its gate, which reads objects

@@ -48,6 +48,17 @@ type Settings struct {
 	AllowBuiltins []string `json:"allowBuiltins,omitempty"`
 	// Data is the resources that policies see as data.kubernetes.
 	Data []Resource `json:"data,omitempty"`
+	// Gatekeeper turns on ConstraintTemplates and constraints. It is read at the
+	// start; discovery does not change it.
+	Gatekeeper *Gatekeeper `json:"gatekeeper,omitempty"`
+}
+
+// Gatekeeper says where ConstraintTemplates and constraints come from.
+type Gatekeeper struct {
+	// Manifests are files, and directories of YAML and JSON files.
+	Manifests []string `json:"manifests,omitempty"`
+	// API makes those count that are stored in the API.
+	API bool `json:"api,omitempty"`
 }
 
 // Resource names a resource that policies see.
@@ -105,6 +116,9 @@ func (s *Settings) complete() error {
 		if resource.Resource == "" {
 			return errors.New("data: every entry needs a resource")
 		}
+	}
+	if s.Gatekeeper != nil && !s.Gatekeeper.API && len(s.Gatekeeper.Manifests) == 0 {
+		return errors.New("gatekeeper: api or manifests is needed")
 	}
 	return s.Scope.Complete()
 }

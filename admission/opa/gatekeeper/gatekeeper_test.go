@@ -37,14 +37,14 @@ spec:
       violation[{"msg": msg, "details": {"missing": missing}}] {
         given := {label | input.review.object.metadata.labels[label]}
         wanted := {label | label := input.parameters.labels[_]}
-        missing := sets.minus(wanted, given)
+        missing := sets.without(wanted, given)
         count(missing) > 0
         msg := sprintf("labels are missing: %v", [missing])
       }
     libs:
     - |
       package lib.sets
-      minus(a, b) = out { out := a - b }
+      without(a, b) = out { out := a - b }
 `
 
 const uniqueAddress = `
