@@ -23,6 +23,7 @@ import (
 	"github.com/yare-io/yare/apiserver"
 	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/bootstrap"
+	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/etcd"
 	"github.com/yare-io/yare/storage/memory"
@@ -133,6 +134,7 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(part(caching, "watch cache", s.Server.Run))
+	group.Go(part(ctx, "configuration files", s.gate.Run))
 	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())
@@ -214,6 +216,22 @@ func (s *apiServer) client() kubernetes.Interface {
 // before.
 type loopback struct {
 	server atomic.Pointer[apiserver.Server]
+}
+
+// rows are the resources that the server has.
+func (l *loopback) rows() []*registry.Resource {
+	if server := l.server.Load(); server != nil {
+		return server.Rows()
+	}
+	return nil
+}
+
+// objects are what the server stores, nil before it is there.
+func (l *loopback) objects() registry.Objects {
+	if server := l.server.Load(); server != nil {
+		return server.Objects()
+	}
+	return nil
 }
 
 type asUser struct {

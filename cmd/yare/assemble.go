@@ -23,7 +23,9 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	client := s.client()
 	s.informers = informers.NewSharedInformerFactory(client, 0)
 	var err error
-	if s.gate, err = newGate(s.options, s.trust, client, s.informers); err != nil {
+	if s.gate, err = newGate(s.options, surroundings{
+		trust: s.trust, client: client, informers: s.informers, rows: s.loopback.rows, objects: s.loopback.objects, own: s.isOwn, logger: s.logger,
+	}); err != nil {
 		return err
 	}
 	ports, err := s.options.nodePorts()
@@ -63,7 +65,7 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		return err
 	}
 	s.loopback.server.Store(s.Server)
-	return nil
+	return s.Metrics().Register(s.gate.metrics)
 }
 
 func (s *apiServer) checkBootstrap(context.Context) error {
