@@ -3,6 +3,7 @@ package admission_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -113,6 +114,8 @@ func TestBadWebhooks(t *testing.T) {
 		client      func(*admissionregistrationv1.WebhookClientConfig)
 	}{
 		{"hangs", "deadline exceeded", func(_ http.ResponseWriter, r *http.Request) {
+			// The server sees a client go away only once it has read all.
+			_, _ = io.Copy(io.Discard, r.Body)
 			select {
 			case <-hang:
 			case <-r.Context().Done():
