@@ -24,6 +24,7 @@ import (
 	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/bootstrap"
 	"github.com/yare-io/yare/apiserver/flowcontrol"
+	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/storage"
 )
 
@@ -126,6 +127,7 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(part(caching, "watch cache", s.Server.Run))
 	group.Go(part(ctx, "custom resources", s.extensions.definitions.Run))
+	group.Go(part(ctx, "configuration files", s.gate.Run))
 	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())
@@ -223,6 +225,22 @@ func (l *loopback) share(object any) (any, error) {
 		return server.Share(object)
 	}
 	return object, nil
+}
+
+// rows are the resources that the server has.
+func (l *loopback) rows() []*registry.Resource {
+	if server := l.server.Load(); server != nil {
+		return server.Rows()
+	}
+	return nil
+}
+
+// objects are what the server stores, nil before it is there.
+func (l *loopback) objects() registry.Objects {
+	if server := l.server.Load(); server != nil {
+		return server.Objects()
+	}
+	return nil
 }
 
 type asUser struct {

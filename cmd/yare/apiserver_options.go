@@ -55,7 +55,9 @@ type apiServerOptions struct {
 	enablePlugins, disablePlugins []string
 	flow                          flowOptions
 
-	opa opaOptions
+	opa       opaOptions
+	admission admissionOptions
+	auth      authOptions
 }
 
 func (o *apiServerOptions) add(flags *pflag.FlagSet) {
@@ -72,7 +74,7 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.eventTTL, "event-ttl", time.Hour, "how long events are kept")
 	flags.StringSliceVar(&o.serviceCIDR, "service-cluster-ip-range", []string{"10.96.0.0/12"}, "range of service addresses, one for each IP family")
 	flags.StringVar(&o.nodePortRange, "service-node-port-range", "30000-32767", "ports that services may open on every node")
-	flags.StringSliceVar(&o.authorizationModes, "authorization-mode", []string{"Node", "RBAC"}, "who decides what is allowed, in order: Node, RBAC, AlwaysAllow, AlwaysDeny")
+	flags.StringSliceVar(&o.authorizationModes, "authorization-mode", []string{"Node", "RBAC"}, "who decides what is allowed, in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny")
 	flags.StringSliceVar(&o.enablePlugins, "enable-admission-plugins", nil, "admission plugins to run beside the default ones")
 	flags.StringSliceVar(&o.disablePlugins, "disable-admission-plugins", nil, "default admission plugins not to run")
 	flags.StringVar(&o.tokenFile, "token-auth-file", "", "CSV file with static tokens: token,user,uid,\"groups\"")
@@ -81,6 +83,8 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
 	o.flow.add(flags)
 	o.opa.add(flags)
+	o.admission.add(flags)
+	o.auth.add(flags)
 }
 
 // addStandalone adds the flags that name what `yare server` makes itself.

@@ -25,7 +25,9 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	client := s.client()
 	s.informers = informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(s.loopback.share))
 	var err error
-	if s.gate, err = newGate(s.options, s.trust, client, s.informers); err != nil {
+	if s.gate, err = newGate(s.options, surroundings{
+		trust: s.trust, client: client, informers: s.informers, rows: s.loopback.rows, objects: s.loopback.objects, own: s.isOwn, logger: s.logger,
+	}); err != nil {
 		return err
 	}
 	if err := s.addPolicies(client); err != nil {
@@ -81,9 +83,11 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	s.loopback.server.Store(s.Server)
 	s.extend()
 	if s.gate.policies != nil {
-		return s.Metrics().Register(s.gate.policies)
+		if err := s.Metrics().Register(s.gate.policies); err != nil {
+			return err
+		}
 	}
-	return nil
+	return s.Metrics().Register(s.gate.metrics)
 }
 
 func (s *apiServer) checkBootstrap(context.Context) error {
