@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"sync/atomic"
 
@@ -39,6 +40,16 @@ func newAPIServerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			settings, err := envtestHere(os.Args[0])
+			if err != nil {
+				return err
+			}
+			if settings != nil {
+				settings.adjust(options)
+			}
+			if !options.allowPrivileged {
+				return errors.New("--allow-privileged=false is not supported: use pod security admission")
+			}
 			trust, err := options.trust()
 			if err != nil {
 				return err
@@ -46,6 +57,9 @@ func newAPIServerCommand() *cobra.Command {
 			server, err := newAPIServer(cmd.Context(), options, trust, logger)
 			if err != nil {
 				return err
+			}
+			if settings != nil && len(settings.Controllers) > 0 {
+				return settings.runWithControllers(cmd.Context(), server)
 			}
 			return server.Run(cmd.Context())
 		},

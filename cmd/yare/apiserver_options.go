@@ -31,14 +31,15 @@ type apiServerOptions struct {
 	requestHeaderCA    string
 	requestHeaderNames []string
 
-	storageBackend string
-	etcdDir        string
-	etcdListen     []string
-	etcdServers    []string
-	etcdTLS        etcd.TLS
-	datastore      datastoreOptions
-	encryption     encryptionOptions
-	eventTTL       time.Duration
+	allowPrivileged bool
+	storageBackend  string
+	etcdDir         string
+	etcdListen      []string
+	etcdServers     []string
+	etcdTLS         etcd.TLS
+	datastore       datastoreOptions
+	encryption      encryptionOptions
+	eventTTL        time.Duration
 
 	serviceCIDR   []string
 	nodePortRange string
@@ -90,6 +91,7 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 // addStandalone adds the flags that name what `yare server` makes itself.
 func (o *apiServerOptions) addStandalone(flags *pflag.FlagSet) {
 	o.add(flags)
+	flags.BoolVar(&o.allowPrivileged, "allow-privileged", true, "let pods have privileged containers; false is not supported: use pod security admission")
 	flags.StringVar(&o.certDir, "cert-dir", "/var/run/kubernetes", "where a self-signed serving certificate is made when none is named")
 	flags.StringVar(&o.servingCert, "tls-cert-file", "", "serving certificate")
 	flags.StringVar(&o.servingKey, "tls-private-key-file", "", "its private key")
