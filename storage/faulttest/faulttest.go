@@ -73,11 +73,14 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	observers := make([]*observer, len(config.Stores))
+	var observers []*observer
 	watching, watchCtx := errgroup.WithContext(ctx)
-	for i, store := range config.Stores {
-		observers[i] = newObserver(store, start)
-		watching.Go(func() error { return observers[i].run(watchCtx) })
+	for _, store := range config.Stores {
+		for _, previous := range []bool{false, true} {
+			o := newObserver(store, previous, start)
+			observers = append(observers, o)
+			watching.Go(func() error { return o.run(watchCtx) })
+		}
 	}
 	if err := r.work(watchCtx); err != nil {
 		for _, o := range observers {
@@ -212,16 +215,14 @@ func (r *run) judge(ctx context.Context, observers []*observer) error {
 	writes := r.recorder.Acknowledged()
 	for i, o := range observers {
 		if err := o.saw(writes); err != nil {
-			return fmt.Errorf("the watch of store %d: %w", i, err)
+			return fmt.Errorf("watch %d: %w", i, err)
 		}
-	}
-	for i, store := range r.Stores {
-		list, err := store.List(ctx, storage.ListRequest{Prefix: "/fault/"})
+		list, err := o.store.List(ctx, storage.ListRequest{Prefix: "/fault/"})
 		if err != nil {
 			return err
 		}
-		if err := observers[i].agrees(list); err != nil {
-			return fmt.Errorf("store %d: %w", i, err)
+		if err := o.agrees(list); err != nil {
+			return fmt.Errorf("watch %d: %w", i, err)
 		}
 	}
 	return nil

@@ -13,6 +13,8 @@ import (
 // observer watches a whole store and takes the watch up again where it ended.
 type observer struct {
 	store storage.Store
+	// previous asks for previous values, for which backends may go another way.
+	previous bool
 	// last is the revision up to which everything was seen.
 	last int64
 	// events by revision, and what each key is after the latest.
@@ -28,8 +30,8 @@ type observer struct {
 // ErrViolation is a breach of the contract that a watch saw.
 var ErrViolation = errors.New("violation of the contract")
 
-func newObserver(store storage.Store, after int64) *observer {
-	return &observer{store: store, last: after, events: map[int64]storage.Event{}, keys: map[string]storage.KV{}, changed: make(chan struct{})}
+func newObserver(store storage.Store, previous bool, after int64) *observer {
+	return &observer{store: store, previous: previous, last: after, events: map[int64]storage.Event{}, keys: map[string]storage.KV{}, changed: make(chan struct{})}
 }
 
 // finish lets run end at a revision.
@@ -71,7 +73,7 @@ func (o *observer) run(ctx context.Context) error {
 func (o *observer) watch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w, err := o.store.Watch(ctx, storage.WatchRequest{After: o.last, Previous: true, Progress: true})
+	w, err := o.store.Watch(ctx, storage.WatchRequest{After: o.last, Previous: o.previous, Progress: true})
 	if err != nil {
 		return err
 	}
@@ -103,7 +105,7 @@ func (o *observer) take(batch storage.Batch) error {
 		switch {
 		case there != (e.Type != storage.Created):
 			return fmt.Errorf("%w: event %d of %q at revision %d, which was there: %t", ErrViolation, e.Type, e.KV.Key, e.KV.Revision, there)
-		case there && (e.Previous == nil || e.Previous.Revision != before.Revision || string(e.Previous.Value) != string(before.Value)):
+		case o.previous && there && (e.Previous == nil || e.Previous.Revision != before.Revision || string(e.Previous.Value) != string(before.Value)):
 			return fmt.Errorf("%w: the value of %q before revision %d is %+v, seen was %+v", ErrViolation, e.KV.Key, e.KV.Revision, e.Previous, before)
 		}
 		o.last, o.events[e.KV.Revision], o.keys[e.KV.Key] = e.KV.Revision, e, e.KV
