@@ -52,11 +52,24 @@ func New(row *registry.Resource, part string) *Manager {
 		if row.Schema != nil {
 			return untyped(row, part)
 		}
+		if !scheme.Scheme.Recognizes(row.Kind) {
+			return schemaless(row, part)
+		}
 		return managedfields.NewDefaultFieldManager(
 			Converter(), scheme.Scheme, defaulter{row}, scheme.Scheme,
 			row.Kind, row.Kind.GroupVersion(), part, ignored(row, part))
 	})
 	return m
+}
+
+// schemaless makes the manager of a Go type that is none of client-go's: what
+// is a list there is owned as a whole.
+func schemaless(row *registry.Resource, part string) (*managedfields.FieldManager, error) {
+	kinds := runtime.NewScheme()
+	kinds.AddKnownTypeWithName(row.Kind, row.New())
+	return managedfields.NewDefaultFieldManager(
+		managedfields.NewDeducedTypeConverter(), kinds, defaulter{row}, kinds,
+		row.Kind, row.Kind.GroupVersion(), part, ignored(row, part))
 }
 
 // untyped makes the manager of a kind without a Go type.
