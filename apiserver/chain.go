@@ -18,6 +18,7 @@ func (s *Server) chain(routes http.Handler) http.Handler {
 		s.warn,         // warnings reach the client
 		s.limitTime,    // deadlines
 		s.authenticate, // who asks
+		s.audit,        // who did what, written down
 		s.impersonate,  // on whose behalf
 		s.limitFlow,    // how many at once
 		s.authorize,    // whether they may

@@ -126,6 +126,10 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(part(caching, "watch cache", s.Server.Run))
 	group.Go(part(ctx, "custom resources", s.extensions.definitions.Run))
+	for _, backend := range s.options.audit.backends {
+		// They outlive the last request.
+		group.Go(part(caching, "audit", backend.Run))
+	}
 	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())

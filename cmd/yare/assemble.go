@@ -52,6 +52,10 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
+	auditor, err := s.options.audit.auditor(s.logger)
+	if err != nil {
+		return err
+	}
 	flow, err := s.options.flow.controller(s.logger)
 	if err != nil {
 		return err
@@ -74,6 +78,7 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		MaxReadOnly:   s.options.flow.maxReadOnly,
 		MaxMutating:   s.options.flow.maxMutating,
 		FlowControl:   flow,
+		Audit:         auditor,
 	})
 	if err != nil {
 		return err
