@@ -16,6 +16,7 @@ func (s *Server) chain(routes http.Handler) http.Handler {
 		s.measure,      // metrics
 		s.recoverPanic, // 500 instead of a dead connection
 		s.warn,         // warnings reach the client
+		s.allowOrigins, // browsers
 		s.limitTime,    // deadlines
 		s.authenticate, // who asks
 		s.audit,        // who did what, written down

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"sync"
 	"sync/atomic"
 
@@ -63,6 +64,9 @@ type Config struct {
 	// MaxReadOnly and MaxMutating bound the requests in flight that are not
 	// long-running: 400 and 200 when zero.
 	MaxReadOnly, MaxMutating int
+	// CORSAllowedOrigins match the origins whose pages may use the API from
+	// browsers; none: no page may.
+	CORSAllowedOrigins []*regexp.Regexp
 	// Audit writes down who did what; nil: nobody does. The caller runs its
 	// backends.
 	Audit *audit.Auditor
