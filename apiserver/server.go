@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"sync"
 	"sync/atomic"
 
@@ -20,6 +21,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/apiserver/audit"
 	"github.com/yare-io/yare/apiserver/flowcontrol"
 	"github.com/yare-io/yare/apiserver/health"
 	"github.com/yare-io/yare/apiserver/registry"
@@ -62,6 +64,12 @@ type Config struct {
 	// MaxReadOnly and MaxMutating bound the requests in flight that are not
 	// long-running: 400 and 200 when zero.
 	MaxReadOnly, MaxMutating int
+	// CORSAllowedOrigins match the origins whose pages may use the API from
+	// browsers; none: no page may.
+	CORSAllowedOrigins []*regexp.Regexp
+	// Audit writes down who did what; nil: nobody does. The caller runs its
+	// backends.
+	Audit *audit.Auditor
 	// FlowControl shares the server among its clients, in place of those two
 	// bounds; nil: they hold.
 	FlowControl *flowcontrol.Controller

@@ -142,6 +142,10 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	group.Go(part(caching, "watch cache", s.Server.Run))
 	group.Go(part(ctx, "custom resources", s.extensions.definitions.Run))
 	group.Go(part(ctx, "configuration files", s.gate.Run))
+	for _, backend := range s.options.audit.backends {
+		// They outlive the last request.
+		group.Go(part(caching, "audit", backend.Run))
+	}
 	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())

@@ -55,6 +55,7 @@ type apiServerOptions struct {
 	authorizationModes            []string
 	enablePlugins, disablePlugins []string
 	flow                          flowOptions
+	audit                         auditOptions
 
 	opa       opaOptions
 	admission admissionOptions
@@ -83,6 +84,7 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.audiences, "api-audiences", nil, "audiences of tokens for this server (default: the issuer)")
 	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
 	o.flow.add(flags)
+	o.audit.add(flags)
 	o.opa.add(flags)
 	o.admission.add(flags)
 	o.auth.add(flags)

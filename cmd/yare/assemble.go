@@ -54,6 +54,14 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
+	origins, err := s.options.flow.allowedOrigins()
+	if err != nil {
+		return err
+	}
+	auditor, err := s.options.audit.auditor(s.logger)
+	if err != nil {
+		return err
+	}
 	flow, err := s.options.flow.controller(s.logger)
 	if err != nil {
 		return err
@@ -64,18 +72,20 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		}
 	}
 	s.Server, err = apiserver.New(apiserver.Config{
-		Store:         s.store,
-		Rows:          rows,
-		Authenticator: s.gate.authenticator,
-		Authorizer:    s.gate.authorizer,
-		Admission:     s.gate.admission,
-		Connect:       streams.Connectors(),
-		Documents:     s.documents,
-		Checks:        append(s.extensionChecks(), apiserver.Check{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}),
-		Logger:        s.logger,
-		MaxReadOnly:   s.options.flow.maxReadOnly,
-		MaxMutating:   s.options.flow.maxMutating,
-		FlowControl:   flow,
+		Store:              s.store,
+		Rows:               rows,
+		Authenticator:      s.gate.authenticator,
+		Authorizer:         s.gate.authorizer,
+		Admission:          s.gate.admission,
+		Connect:            streams.Connectors(),
+		Documents:          s.documents,
+		Checks:             append(s.extensionChecks(), apiserver.Check{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}),
+		Logger:             s.logger,
+		MaxReadOnly:        s.options.flow.maxReadOnly,
+		MaxMutating:        s.options.flow.maxMutating,
+		FlowControl:        flow,
+		CORSAllowedOrigins: origins,
+		Audit:              auditor,
 	})
 	if err != nil {
 		return err
