@@ -60,9 +60,8 @@ func (k *Kubelet) nodeStatus(ctx context.Context, s *v1.NodeStatus) {
 	if images, err := k.cri.ListImages(ctx); err == nil {
 		s.Images = imageList(images, int(*k.config.Settings.NodeStatusMaxImages))
 	}
-	pressure := node.Pressure{}
-	if !k.config.WithoutHost {
-		pressure = node.Measure(k.config.RootDir, k.config.Settings.EvictionHard)
+	pressure := node.Pressure{
+		Memory: k.evictor.has(v1.NodeMemoryPressure), Disk: k.evictor.has(v1.NodeDiskPressure), PID: k.evictor.has(v1.NodePIDPressure),
 	}
 	s.Conditions = node.Conditions(pressure, firstError(runtimeErr, networkErr))
 }

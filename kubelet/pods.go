@@ -9,8 +9,10 @@ import (
 	"github.com/yare-io/yare/kubelet/cgroup"
 	"github.com/yare-io/yare/kubelet/downward"
 	"github.com/yare-io/yare/kubelet/env"
+	"github.com/yare-io/yare/kubelet/eviction"
 	"github.com/yare-io/yare/kubelet/objects"
 	"github.com/yare-io/yare/kubelet/podworker"
+	"github.com/yare-io/yare/kubelet/qos"
 	"github.com/yare-io/yare/kubelet/status"
 )
 
@@ -29,6 +31,9 @@ func (k *Kubelet) admit(pod *v1.Pod, others []*v1.Pod) *status.Verdict {
 		self = registered.DeepCopy()
 	}
 	self.Status.Allocatable = k.allocatable
+	if why := eviction.Refusal(pod, qos.Of(pod), k.evictor.current()); why != "" {
+		return &status.Verdict{Reason: "Evicted", Message: why}
+	}
 	return admission.Check(pod, others, self)
 }
 
