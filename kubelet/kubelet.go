@@ -158,6 +158,7 @@ func (k *Kubelet) newRuntime(recorder events.Recorder) *runtime.Runtime {
 		SeccompDir: filepath.Join(c.RootDir, "seccomp"), MemoryCapacity: k.capacity.Memory().Value(),
 		LowestOOMScore: lowestOOMScore(), SeccompDefault: *s.SeccompDefault,
 		CFSQuota: *s.CPUCFSQuota, CFSPeriod: s.CPUCFSQuotaPeriod.Duration, AllowedUnsafeSysctls: s.AllowedUnsafeSysctls,
+		Handler: k.runtimeHandler,
 	}
 }
 
