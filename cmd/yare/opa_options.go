@@ -30,8 +30,9 @@ func (o *opaOptions) add(flags *pflag.FlagSet) {
 
 func (o *opaOptions) enabled() bool { return o.configFile != "" || len(o.bundles) > 0 }
 
-// flagKey names the key of --opa-bundle-verification-key in the configuration.
-const flagKey = "opa-bundle-verification-key"
+// flagKey names the key of --opa-bundle-verification-key in the configuration:
+// what opa build calls the key it signs with.
+const flagKey = "default"
 
 // config is OPA's configuration: the file, and in it what the flags say.
 func (o *opaOptions) config() ([]byte, error) {
