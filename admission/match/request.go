@@ -83,6 +83,8 @@ func (r *Request) others() []*registry.Resource {
 type View struct {
 	Subject
 	Object, OldObject runtime.Object
+
+	inputs Inputs
 }
 
 // View shows the request in the version of a subject.
