@@ -81,10 +81,13 @@ func (wr *write) identical(m, old metav1.Object) error {
 	if version == "" && wr.strategy.RequireVersion && !wr.own() {
 		return wr.invalid(field.ErrorList{field.Invalid(field.NewPath("metadata", "resourceVersion"), 0, "must be specified for an update")}, wr.name)
 	}
-	if version != "" && version != old.GetResourceVersion() {
-		return errModified(resource, wr.name)
+	if version == "" || version == old.GetResourceVersion() {
+		return nil
 	}
-	return nil
+	if _, err := parseVersion(version); err != nil {
+		return wr.invalid(field.ErrorList{field.Invalid(field.NewPath("metadata", "resourceVersion"), version, err.Error())}, wr.name)
+	}
+	return errModified(resource, wr.name)
 }
 
 // checkNew returns what is wrong with a new object's metadata.

@@ -110,10 +110,17 @@ func (wr *write) fillDefaults(obj runtime.Object) {
 	}
 }
 
+// maxErrors bounds what an answer tells of a hopeless object: to word the
+// errors costs the square of their number.
+const maxErrors = 500
+
 // invalid is nil when there are no errors.
 func (wr *write) invalid(errs field.ErrorList, name string) error {
 	if len(errs) == 0 {
 		return nil
+	}
+	if len(errs) > maxErrors {
+		errs = append(errs[:maxErrors:maxErrors], field.TooMany(field.NewPath("errors"), len(errs), maxErrors))
 	}
 	return apierrors.NewInvalid(wr.res.row.Kind.GroupKind(), name, errs)
 }

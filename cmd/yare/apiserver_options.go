@@ -31,12 +31,15 @@ type apiServerOptions struct {
 	requestHeaderCA    string
 	requestHeaderNames []string
 
-	storageBackend string
-	etcdDir        string
-	etcdListen     []string
-	etcdServers    []string
-	etcdTLS        etcd.TLS
-	eventTTL       time.Duration
+	allowPrivileged bool
+	storageBackend  string
+	etcdDir         string
+	etcdListen      []string
+	etcdServers     []string
+	etcdTLS         etcd.TLS
+	datastore       datastoreOptions
+	encryption      encryptionOptions
+	eventTTL        time.Duration
 
 	serviceCIDR   []string
 	nodePortRange string
@@ -51,8 +54,9 @@ type apiServerOptions struct {
 
 	authorizationModes            []string
 	enablePlugins, disablePlugins []string
-	maxReadOnly, maxMutating      int
+	flow                          flowOptions
 
+	opa       opaOptions
 	admission admissionOptions
 	auth      authOptions
 }
@@ -65,6 +69,8 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.etcdTLS.CA, "etcd-cafile", "", "authority that vouches for etcd")
 	flags.StringVar(&o.etcdTLS.Cert, "etcd-certfile", "", "client certificate for etcd")
 	flags.StringVar(&o.etcdTLS.Key, "etcd-keyfile", "", "its private key")
+	o.datastore.add(flags)
+	o.encryption.add(flags)
 	flags.StringVar(&o.storageBackend, "storage-backend", "etcd3", "where objects are kept: etcd3 or memory (gone when the process ends)")
 	flags.DurationVar(&o.eventTTL, "event-ttl", time.Hour, "how long events are kept")
 	flags.StringSliceVar(&o.serviceCIDR, "service-cluster-ip-range", []string{"10.96.0.0/12"}, "range of service addresses, one for each IP family")
@@ -76,15 +82,16 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.issuer, "service-account-issuer", "https://kubernetes.default.svc.cluster.local", "issuer named in service-account tokens")
 	flags.StringSliceVar(&o.audiences, "api-audiences", nil, "audiences of tokens for this server (default: the issuer)")
 	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
+	o.flow.add(flags)
+	o.opa.add(flags)
 	o.admission.add(flags)
 	o.auth.add(flags)
-	flags.IntVar(&o.maxReadOnly, "max-requests-inflight", 400, "most read requests served at once")
-	flags.IntVar(&o.maxMutating, "max-mutating-requests-inflight", 200, "most write requests served at once")
 }
 
 // addStandalone adds the flags that name what `yare server` makes itself.
 func (o *apiServerOptions) addStandalone(flags *pflag.FlagSet) {
 	o.add(flags)
+	flags.BoolVar(&o.allowPrivileged, "allow-privileged", true, "let pods have privileged containers; false is not supported: use pod security admission")
 	flags.StringVar(&o.certDir, "cert-dir", "/var/run/kubernetes", "where a self-signed serving certificate is made when none is named")
 	flags.StringVar(&o.servingCert, "tls-cert-file", "", "serving certificate")
 	flags.StringVar(&o.servingKey, "tls-private-key-file", "", "its private key")
@@ -111,7 +118,7 @@ func (o *apiServerOptions) etcdConfig() (etcd.Config, bool, error) {
 	case len(o.etcdServers) > 0:
 		return etcd.Config{Endpoints: o.etcdServers, TLS: o.etcdTLS}, true, nil
 	case o.etcdDir == "":
-		return etcd.Config{}, false, errors.New("--etcd-servers is needed, or --storage-backend=memory")
+		return etcd.Config{}, false, errors.New("--etcd-servers or --datastore-endpoint is needed, or --storage-backend=memory")
 	}
 	return etcd.Config{Dir: o.etcdDir, Listen: o.etcdListen}, true, nil
 }

@@ -38,6 +38,7 @@ type gate struct {
 	requests      *serviceaccount.Requests
 	discovery     *serviceaccount.Discovery
 	policy        *rbacbootstrap.Policy
+	policies      *policies
 	// synced report whether the authorizers know all that was there at the
 	// start.
 	synced []cache.InformerSynced

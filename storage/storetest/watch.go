@@ -247,7 +247,7 @@ func watchFuture(h *harness) {
 func slowReader(h *harness) {
 	start := h.mustRevision()
 	slow := h.mustWatch(storage.WatchRequest{Prefix: "/"})
-	writeMany(h, 3*storage.WatchBacklog)
+	writeMany(h, (batchedWriters+1)*storage.WatchBacklog)
 	next := start + 1
 	for batch := range slow.Batches() {
 		for _, event := range batch.Events {
@@ -265,13 +265,16 @@ func slowReader(h *harness) {
 	}
 }
 
-// writeMany makes count revisions with many writers at once.
+// batchedWriters write at once, and so are as many events as a batch can have
+// where a backend commits together what waits together.
+const batchedWriters = 4
+
+// writeMany makes count revisions.
 func writeMany(h *harness, count int) {
-	const writers = 64
 	var group sync.WaitGroup
-	for writer := range writers {
+	for writer := range batchedWriters {
 		group.Go(func() {
-			for i := writer; i < count; i += writers {
+			for i := writer; i < count; i += batchedWriters {
 				if _, err := h.Create(h.ctx, fmt.Sprintf("/m/%d", i), []byte("x"), 0); err != nil {
 					h.Errorf("create: %v", err)
 					return

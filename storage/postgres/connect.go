@@ -1,0 +1,86 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// firstDelay and longestDelay bound the pauses between attempts to connect.
+	firstDelay   = 50 * time.Millisecond
+	longestDelay = 2 * time.Second
+	// connectTimeout is for one attempt on one host.
+	connectTimeout = 5 * time.Second
+)
+
+// sessionSettings are what every query here was written for: statements are
+// few and planned once, every access is by an index, and what was acknowledged
+// is on disk.
+const sessionSettings = `SELECT set_config(name, value, false) FROM (VALUES
+	('jit', 'off'), ('plan_cache_mode', 'force_generic_plan'),
+	('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'),
+	('default_transaction_isolation', 'read committed'), ('client_min_messages', 'warning'),
+	('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END)
+) AS settings(name, value)`
+
+// connect makes the pool of reading connections and remembers how to make
+// others.
+func (s *store) connect(ctx context.Context) error {
+	config, err := pgxpool.ParseConfig(s.config.URL)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	settings := config.ConnConfig
+	if settings.RuntimeParams["application_name"] == "" {
+		settings.RuntimeParams["application_name"] = "yare"
+	}
+	if settings.ConnectTimeout == 0 {
+		settings.ConnectTimeout = connectTimeout
+	}
+	if settings.ValidateConnect == nil {
+		settings.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	settings.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		return conn.Exec(ctx, sessionSettings).Close()
+	}
+	s.dialer = settings.Copy()
+	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	return nil
+}
+
+// dial makes a connection outside the pool.
+func (s *store) dial(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
+	defer cancel()
+	return pgx.ConnectConfig(ctx, s.dialer.Copy())
+}
+
+// hangUp ends a connection without waiting long for the other side.
+func hangUp(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx)
+}
+
+// readAttempts is how many connections a read may find dead: after a fail-over
+// many in the pool are.
+const readAttempts = 5
+
+// read runs a request that changes nothing, again when its connection turns out
+// to be dead.
+func (s *store) read(ctx context.Context, request func(context.Context) error) error {
+	var err error
+	for range readAttempts {
+		if err = request(ctx); !lostConnection(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}

@@ -1,0 +1,183 @@
+package postgres
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/yare-io/yare/storage"
+)
+
+const (
+	// ringEvents and ringBytes bound the recent events that are kept for
+	// watches to begin with; twice as many are held at times.
+	ringEvents = 8192
+	ringBytes  = 16 << 20
+)
+
+// hub passes events, each once and in the order of revisions, to the watches
+// that are up to date. It knows no database.
+type hub struct {
+	mu sync.Mutex
+	// last is the revision that has been passed on.
+	last int64
+	// ring has the latest events, one for each revision up to last.
+	ring  []storage.Event
+	bytes int
+	live  map[*watcher]struct{}
+	// moved is closed, and replaced, when last has grown.
+	moved chan struct{}
+}
+
+func newHub(revision int64) *hub {
+	return &hub{last: revision, live: make(map[*watcher]struct{}), moved: make(chan struct{})}
+}
+
+func (h *hub) position() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.last
+}
+
+func (h *hub) behind(revision int64) bool { return h.position() < revision }
+
+// append passes on those of some events in a row that are new; false means that
+// events before them are missing.
+func (h *hub) append(events []storage.Event) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for len(events) > 0 && events[0].KV.Revision <= h.last {
+		events = events[1:]
+	}
+	if len(events) == 0 {
+		return true
+	}
+	if events[0].KV.Revision != h.last+1 {
+		return false
+	}
+	h.last = events[len(events)-1].KV.Revision
+	h.keep(events)
+	for w := range h.live {
+		h.deliver(w, events)
+	}
+	close(h.moved)
+	h.moved = make(chan struct{})
+	return true
+}
+
+// keep adds events to the ring, and copies its newer half when it is full. The
+// caller holds mu.
+func (h *hub) keep(events []storage.Event) {
+	h.ring = append(h.ring, events...)
+	for _, e := range events {
+		h.bytes += len(e.KV.Value)
+	}
+	if len(h.ring) <= 2*ringEvents && h.bytes <= 2*ringBytes {
+		return
+	}
+	first, bytes := len(h.ring), 0
+	for first > 0 && len(h.ring)-first < ringEvents && bytes+len(h.ring[first-1].KV.Value) <= ringBytes {
+		first--
+		bytes += len(h.ring[first].KV.Value)
+	}
+	h.ring, h.bytes = append([]storage.Event(nil), h.ring[first:]...), bytes
+}
+
+// join makes a watch live when the ring has all that it has not been told.
+func (h *hub) join(w *watcher, after int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	missing := h.last - after
+	if missing > int64(len(h.ring)) {
+		return false
+	}
+	w.told = after
+	h.live[w] = struct{}{}
+	if missing > 0 {
+		h.deliver(w, h.ring[int64(len(h.ring))-missing:])
+	}
+	return true
+}
+
+// leave ends the deliveries to a watch.
+func (h *hub) leave(w *watcher) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.live, w)
+}
+
+// deliver queues what a watch asked for among the latest events. The caller
+// holds mu.
+func (h *hub) deliver(w *watcher, events []storage.Event) {
+	batch := storage.Batch{Revision: h.last}
+	for _, e := range events {
+		if e.KV.Revision > w.told && strings.HasPrefix(e.KV.Key, w.request.Prefix) {
+			batch.Events = append(batch.Events, e)
+		}
+	}
+	if h.last <= w.told || len(batch.Events) == 0 && (!w.request.Progress || len(w.batches) > 0) {
+		return
+	}
+	select {
+	case w.batches <- batch:
+		w.told = h.last
+	default:
+		h.cut(w, fmt.Errorf("%d batches unread: %w", len(w.batches), storage.ErrSlow))
+	}
+}
+
+// progress tells all watches without anything to read how far the store has
+// come, even when they know it: a sign of life.
+func (h *hub) progress() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range h.live {
+		if w.request.Progress && len(w.batches) == 0 && h.last >= w.told {
+			w.batches <- storage.Batch{Revision: h.last}
+			w.told = h.last
+		}
+	}
+}
+
+// cut ends a watch for a reason. The caller holds mu.
+func (h *hub) cut(w *watcher, reason error) {
+	delete(h.live, w)
+	w.cut <- reason
+}
+
+var errRewound = fmt.Errorf("the database has lost revisions that were seen here, as after a fail-over to a standby that lagged behind: %w", storage.ErrFutureRevision)
+
+// latest is the newest event the hub knows.
+func (h *hub) latest() (storage.Event, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.ring) == 0 {
+		return storage.Event{}, false
+	}
+	return h.ring[len(h.ring)-1], true
+}
+
+// restart goes on at a revision that does not follow the last one, and so ends
+// all watches for a reason.
+func (h *hub) restart(revision int64, reason error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range h.live {
+		h.cut(w, reason)
+	}
+	h.last, h.ring, h.bytes = revision, nil, 0
+	close(h.moved)
+	h.moved = make(chan struct{})
+}
+
+// wait returns a channel that is closed once the hub is after a revision.
+func (h *hub) wait(revision int64) <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.last > revision {
+		passed := make(chan struct{})
+		close(passed)
+		return passed
+	}
+	return h.moved
+}
