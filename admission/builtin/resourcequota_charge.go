@@ -35,6 +35,11 @@ func (p *resourceQuota) charge(ctx context.Context, a *admission.Attributes, quo
 
 // take writes the use of one quota, if it has room.
 func (p *resourceQuota) take(ctx context.Context, a *admission.Attributes, quota *corev1.ResourceQuota, used corev1.ResourceList) error {
+	if a.DryRun { // nothing is written that would fail on a quota of old
+		if live, err := p.client.CoreV1().ResourceQuotas(a.Namespace).Get(ctx, quota.Name, metav1.GetOptions{}); err == nil {
+			quota = live
+		}
+	}
 	for range quotaAttempts {
 		requested := usage.Only(used, usage.Names(quota.Status.Hard))
 		if isZero(requested) {

@@ -13,8 +13,16 @@ type Inputs struct {
 	Request    *admissionv1.AdmissionRequest
 }
 
-// Inputs returns the view's request for the evaluation of expressions.
+// Inputs returns the view's request for the evaluation of expressions: always
+// the same, so that what was evaluated of it once is there for the next.
 func (r *Request) Inputs(v *View) Inputs {
+	if v.inputs.Attributes == nil {
+		v.inputs = r.newInputs(v)
+	}
+	return v.inputs
+}
+
+func (r *Request) newInputs(v *View) Inputs {
 	record := genericadmission.NewAttributesRecord(v.Object, v.OldObject, r.Kind, r.ObjectNamespace(), r.Name, r.Resource,
 		r.Subresource, genericadmission.Operation(r.Operation), r.NamedOptions(), r.DryRun, r.User)
 	attributes := &genericadmission.VersionedAttributes{Attributes: record, VersionedKind: v.Kind}

@@ -1,6 +1,7 @@
 package match
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 
@@ -27,7 +28,7 @@ func (v *View) Decode(data []byte) (runtime.Object, error) {
 // Replace makes obj, of the view's version, the object of the request, with
 // defaults filled in. A change of what the object is (kind, namespace, and on
 // updates name) is an error and changes nothing.
-func (r *Request) Replace(v *View, obj runtime.Object) error {
+func (r *Request) Replace(ctx context.Context, v *View, obj runtime.Object) error {
 	if kind := obj.GetObjectKind().GroupVersionKind(); kind != v.Kind {
 		return fmt.Errorf("the kind was changed from %s to %s", v.Kind, kind)
 	}
@@ -39,7 +40,7 @@ func (r *Request) Replace(v *View, obj runtime.Object) error {
 	}
 	own := r.versions.row(r.Resource)
 	if v.Kind != r.Kind && v.row != nil {
-		converted, err := convert(obj, v.row, own)
+		converted, err := convert(ctx, obj, v.row, own)
 		if err != nil {
 			return err
 		}

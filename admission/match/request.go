@@ -83,17 +83,19 @@ func (r *Request) others() []*registry.Resource {
 type View struct {
 	Subject
 	Object, OldObject runtime.Object
+
+	inputs Inputs
 }
 
 // View shows the request in the version of a subject.
-func (r *Request) View(s Subject) (*View, error) {
+func (r *Request) View(ctx context.Context, s Subject) (*View, error) {
 	if view := r.views[s.Kind]; view != nil {
 		return view, nil
 	}
 	view := &View{Subject: s}
 	var err error
-	if view.Object, err = r.show(r.Object, s); err == nil {
-		view.OldObject, err = r.show(r.OldObject, s)
+	if view.Object, err = r.show(ctx, r.Object, s); err == nil {
+		view.OldObject, err = r.show(ctx, r.OldObject, s)
 	}
 	if err != nil {
 		return nil, apierrors.NewInternalError(err)
@@ -105,12 +107,12 @@ func (r *Request) View(s Subject) (*View, error) {
 	return view, nil
 }
 
-func (r *Request) show(obj runtime.Object, s Subject) (runtime.Object, error) {
+func (r *Request) show(ctx context.Context, obj runtime.Object, s Subject) (runtime.Object, error) {
 	if isNil(obj) {
 		return nil, nil
 	}
 	if s.Kind != r.Kind && s.row != nil {
-		converted, err := convert(obj, r.versions.row(r.Resource), s.row)
+		converted, err := convert(ctx, obj, r.versions.row(r.Resource), s.row)
 		if err != nil {
 			return nil, err
 		}

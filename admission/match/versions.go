@@ -1,6 +1,7 @@
 package match
 
 import (
+	"context"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -54,7 +55,10 @@ func kindOf(r *registry.Resource, subresource string) schema.GroupVersionKind {
 
 // convert shows an object of one row as an object of another. It leaves its
 // argument alone.
-func convert(obj runtime.Object, from, to *registry.Resource) (runtime.Object, error) {
+func convert(ctx context.Context, obj runtime.Object, from, to *registry.Resource) (runtime.Object, error) {
+	if from.Codec != nil && to.Codec != nil {
+		return recode(ctx, obj, from.Codec, to.Codec)
+	}
 	var err error
 	if from.StoredAs != nil {
 		if obj, err = from.StoredAs.ToStored(obj); err != nil {
@@ -69,6 +73,23 @@ func convert(obj runtime.Object, from, to *registry.Resource) (runtime.Object, e
 	return obj, nil
 }
 
+// recode converts an object as writing and reading it would.
+func recode(ctx context.Context, obj runtime.Object, from, to *registry.Codec) (runtime.Object, error) {
+	data, err := from.Encode(ctx, obj.DeepCopyObject())
+	if err != nil {
+		return nil, err
+	}
+	out, err := to.Decode(data)
+	if err != nil || to.Present == nil {
+		return out, err
+	}
+	shown, err := to.Present(ctx, []runtime.Object{out})
+	if err != nil {
+		return nil, err
+	}
+	return shown[0], nil
+}
+
 // RowOf returns the row whose objects are of a kind, nil when there is none.
 func (v *Versions) RowOf(kind schema.GroupVersionKind) *registry.Resource {
 	for _, r := range v.rows() {
@@ -80,7 +101,12 @@ func (v *Versions) RowOf(kind schema.GroupVersionKind) *registry.Resource {
 }
 
 // FromStored shows an object as it is stored as one of a row.
-func (v *Versions) FromStored(obj runtime.Object, row *registry.Resource) (runtime.Object, error) {
+func (v *Versions) FromStored(ctx context.Context, obj runtime.Object, row *registry.Resource) (runtime.Object, error) {
+	if kind := obj.GetObjectKind().GroupVersionKind(); !kind.Empty() && kind != row.Kind {
+		if from := v.RowOf(kind); from != nil {
+			return convert(ctx, obj, from, row)
+		}
+	}
 	if row.StoredAs == nil {
 		return obj, nil
 	}

@@ -154,7 +154,7 @@ func turnID(policy, binding string, param runtime.Object) string {
 // apply applies a policy's mutations in order. When one fails, none has
 // happened.
 func (w *passage) apply(ctx context.Context, c *changes, subject match.Subject, param runtime.Object) (changed bool, err error) {
-	view, err := w.View(subject)
+	view, err := w.View(ctx, subject)
 	if err != nil {
 		return false, err
 	}
@@ -174,7 +174,7 @@ func (w *passage) apply(ctx context.Context, c *changes, subject match.Subject, 
 var interfaces = genericadmission.NewObjectInterfacesFromScheme(scheme.Scheme)
 
 func (w *passage) patch(ctx context.Context, patcher patch.Patcher, subject match.Subject, param runtime.Object) error {
-	view, err := w.View(subject)
+	view, err := w.View(ctx, subject)
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (w *passage) patch(ctx context.Context, patcher patch.Patcher, subject matc
 	if apiequality.Semantic.DeepEqual(view.Object, patched) {
 		return nil
 	}
-	return w.Replace(view, patched)
+	return w.Replace(ctx, view, patched)
 }
 
 // asTyped makes the result of an applied configuration an object of the view's

@@ -40,7 +40,7 @@ func (p *plugin) parameters(ctx context.Context, kind *admissionregistrationv1.P
 		return nil, errors.New("no params found for policy binding with `Deny` parameterNotFoundAction")
 	}
 	for i, obj := range found {
-		if found[i], err = p.config.Versions.FromStored(obj, row); err != nil {
+		if found[i], err = p.config.Versions.FromStored(ctx, obj, row); err != nil {
 			return nil, err
 		}
 		found[i] = match.Named(found[i], gvk)

@@ -123,7 +123,7 @@ func (q *inquiry) binding(ctx context.Context, d *definition[*checks], b *bindin
 		q.verdicts.misconfigured(d, b, err)
 		return nil
 	}
-	view, err := q.View(subject)
+	view, err := q.View(ctx, subject)
 	if err != nil {
 		q.verdicts.misconfigured(d, b, err)
 		return nil

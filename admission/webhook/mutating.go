@@ -55,7 +55,7 @@ func (p *mutatingPlugin) admit(ctx context.Context, h *hook, index int, r *match
 	}
 	changed := false
 	result := p.call(ctx, h, r, view, func(response *admissionv1.AdmissionResponse) error {
-		changed, err = p.patch(h, r, view, response.Patch)
+		changed, err = p.patch(ctx, h, r, view, response.Patch)
 		return err
 	})
 	result.note(h, r.Attributes)
@@ -86,7 +86,7 @@ func annotation(h *hook, changed bool) string {
 
 // patch changes the request's object as the webhook says, and reports whether
 // anything is different.
-func (p *mutatingPlugin) patch(h *hook, r *match.Request, v *match.View, document []byte) (bool, error) {
+func (p *mutatingPlugin) patch(ctx context.Context, h *hook, r *match.Request, v *match.View, document []byte) (bool, error) {
 	if len(document) == 0 {
 		return false, nil
 	}
@@ -111,7 +111,7 @@ func (p *mutatingPlugin) patch(h *hook, r *match.Request, v *match.View, documen
 	if apiequality.Semantic.DeepEqual(v.Object, obj) {
 		return false, nil
 	}
-	if err := r.Replace(v, obj); err != nil {
+	if err := r.Replace(ctx, v, obj); err != nil {
 		return false, apierrors.NewInternalError(fmt.Errorf("webhook %q made an object that cannot be used: %w", h.name, err))
 	}
 	return true, nil

@@ -116,7 +116,7 @@ func (p *plugin) concerned(ctx context.Context, h *hook, r *match.Request) (*mat
 	if !ok || err != nil {
 		return nil, false, err
 	}
-	view, err := r.View(subject)
+	view, err := r.View(ctx, subject)
 	if err != nil || h.conditions == nil {
 		return view, err == nil, err
 	}

@@ -34,12 +34,17 @@ type Config struct {
 	// Authorizers stand behind the modes; AlwaysAllow and AlwaysDeny need none.
 	// One that is an authorizer.RuleResolver too also answers RulesFor.
 	Authorizers map[Mode]authorizer.Authorizer
+	// NodeCommandsByGet lets commands be run on nodes through their proxy with
+	// the right to get it alone, as Kubernetes does. Without it the right to
+	// create is needed too.
+	NodeCommandsByGet bool
 }
 
 // Authorizer is the union of the modes, behind one rule of its own: members of
 // system:masters may do everything. It is safe for concurrent use.
 type Authorizer struct {
-	members atomic.Pointer[[]authorizer.Authorizer]
+	members           atomic.Pointer[[]authorizer.Authorizer]
+	nodeCommandsByGet bool
 }
 
 var (
@@ -49,11 +54,11 @@ var (
 
 // New checks the modes.
 func New(config Config) (*Authorizer, error) {
-	a := &Authorizer{}
+	a := &Authorizer{nodeCommandsByGet: config.NodeCommandsByGet}
 	return a, a.Set(config)
 }
 
-// Set changes who decides. On error nothing changes.
+// Set changes the modes. On error nothing changes.
 func (a *Authorizer) Set(config Config) error {
 	members, err := config.members()
 	if err == nil {
@@ -93,6 +98,15 @@ func (a *Authorizer) Authorize(ctx context.Context, attributes authorizer.Attrib
 	if info := attributes.GetUser(); info != nil && slices.Contains(info.GetGroups(), user.SystemPrivilegedGroup) {
 		return authorizer.DecisionAllow, "", nil
 	}
+	decision, reason, err := a.ask(ctx, attributes)
+	if decision == authorizer.DecisionAllow && !a.nodeCommandsByGet && runsNodeCommand(attributes) {
+		return a.ask(ctx, asCreate{attributes})
+	}
+	return decision, reason, err
+}
+
+// ask asks the modes in order.
+func (a *Authorizer) ask(ctx context.Context, attributes authorizer.Attributes) (authorizer.Decision, string, error) {
 	var reasons []string
 	var errs []error
 	for _, member := range *a.members.Load() {

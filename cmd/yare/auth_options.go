@@ -38,6 +38,7 @@ type authOptions struct {
 	accessWebhook            string
 	accessWebhookVersion     string
 	allowedTTL, forbiddenTTL time.Duration
+	nodeCommandsByGet        bool
 }
 
 func (o *authOptions) add(flags *pflag.FlagSet) {
@@ -58,6 +59,7 @@ func (o *authOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.accessWebhook, "authorization-webhook-config-file", "", "kubeconfig of the server that decides in the mode Webhook")
 	flags.StringVar(&o.accessWebhookVersion, "authorization-webhook-version", "v1", "version of SubjectAccessReview to ask with: v1")
 	flags.DurationVar(&o.allowedTTL, "authorization-webhook-cache-authorized-ttl", 5*time.Minute, "how long what that server allows is remembered")
+	flags.BoolVar(&o.nodeCommandsByGet, "allow-node-proxy-commands-by-get", false, "let commands be run on nodes through nodes/proxy with the right to get it alone, as Kubernetes does")
 	flags.DurationVar(&o.forbiddenTTL, "authorization-webhook-cache-unauthorized-ttl", 30*time.Second, "how long what that server does not allow is remembered")
 }
 

@@ -157,7 +157,7 @@ func (g *gate) authorize(options *apiServerOptions, roles *rbac.Authorizer, fact
 			return err
 		}
 	}
-	g.modes = config.Modes
+	g.modes, config.NodeCommandsByGet = config.Modes, options.auth.nodeCommandsByGet
 	g.authorizer, err = authz.New(config)
 	return err
 }

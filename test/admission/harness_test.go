@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/admission/builtin"
@@ -33,6 +35,7 @@ import (
 	"github.com/yare-io/yare/admission/webhook"
 	"github.com/yare-io/yare/apiserver"
 	"github.com/yare-io/yare/apiserver/api"
+	rbacbootstrap "github.com/yare-io/yare/apiserver/authz/rbac/bootstrap"
 	"github.com/yare-io/yare/apiserver/fieldmanager"
 	"github.com/yare-io/yare/apiserver/proxy"
 	"github.com/yare-io/yare/apiserver/registry"
@@ -51,12 +54,20 @@ type harness struct {
 	webhooks webhook.Config
 	builtin  builtin.Config
 	plugins  []string
+	// authorize makes what decides about access; nil: everything is allowed.
+	authorize func(informers.SharedInformerFactory) authorizer.Authorizer
+	policy    *rbacbootstrap.Policy
+	synced    []cache.InformerSynced
+	// built are the plugins.
+	built []admission.Plugin
 }
 
 type option func(*harness)
 
 // only leaves out all builtin plugins but some.
-func only(names ...string) option { return func(h *harness) { h.plugins = names } }
+func only(names ...string) option {
+	return func(h *harness) { h.plugins = append([]string{}, names...) }
+}
 
 func loopbackAllowed(h *harness) {
 	h.webhooks.Guard.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -77,9 +88,12 @@ func start(t testing.TB, options ...option) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := memory.New(memory.Config{})
+	store, allowed := memory.New(memory.Config{}), everything()
+	if h.authorize != nil {
+		allowed = h.authorize(factory)
+	}
 	server, err := apiserver.New(apiserver.Config{
-		Store: store, Rows: api.Resources(api.Deps{}), Authenticator: byHeader{}, Authorizer: everything(),
+		Store: store, Rows: api.Resources(api.Deps{}), Authenticator: byHeader{}, Authorizer: allowed,
 		Admission: h.chain(inside, factory), Connect: streams.Connectors(),
 	})
 	if err != nil {
@@ -90,7 +104,7 @@ func start(t testing.TB, options ...option) *harness {
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
 	h.http = httptest.NewServer(server.Handler())
-	h.client = h.as("admin")
+	h.client = h.as("root")
 	factory.Start(ctx.Done())
 	t.Cleanup(func() {
 		cancel()
@@ -102,6 +116,12 @@ func start(t testing.TB, options ...option) *harness {
 		_ = store.Close()
 	})
 	factory.WaitForCacheSync(ctx.Done())
+	if h.policy != nil {
+		if err := h.policy.Reconcile(ctx, inside); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cache.WaitForCacheSync(ctx.Done(), h.synced...)
 	h.namespace("default", nil)
 	return h
 }
@@ -143,6 +163,7 @@ func (h *harness) chain(client kubernetes.Interface, factory informers.SharedInf
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.built = plugins
 	return plugins
 }
 
@@ -178,6 +199,12 @@ type byHeader struct{}
 
 func (byHeader) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
 	info := &user.DefaultInfo{Name: r.Header.Get("User"), Groups: []string{user.AllAuthenticated}}
+	switch {
+	case info.Name == "root":
+		info.Groups = append(info.Groups, user.SystemPrivilegedGroup)
+	case strings.HasPrefix(info.Name, "system:node:"):
+		info.Groups = append(info.Groups, user.NodesGroup)
+	}
 	return &authenticator.Response{User: info}, info.Name != "", nil
 }
 

@@ -100,7 +100,7 @@ func TestWhatExpressionsSee(t *testing.T) {
 	for name, expression := range map[string]string{
 		"object":          `object.kind == "ConfigMap" && object.apiVersion == "v1" && object.data.a == "b"`,
 		"no old object":   `oldObject == null`,
-		"request":         `request.operation == "CREATE" && request.kind.kind == "ConfigMap" && request.userInfo.username == "admin" && request.namespace == "default" && !request.dryRun`,
+		"request":         `request.operation == "CREATE" && request.kind.kind == "ConfigMap" && request.userInfo.username == "root" && request.namespace == "default" && !request.dryRun`,
 		"options":         `request.options.kind == "CreateOptions"`,
 		"namespaceObject": `namespaceObject.metadata.name == "default" && namespaceObject.metadata.labels["kubernetes.io/metadata.name"] == "default"`,
 		"authorizer":      `authorizer.group("").resource("pods").namespace("default").check("get").allowed() && authorizer.requestResource.check("create").allowed()`,
@@ -244,7 +244,7 @@ func TestPoliciesMutate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Labels["applied"] != "yes" || got.Labels["own"] != "1" || got.Data["by"] != "admin" || got.Data["a"] != "b" {
+	if got.Labels["applied"] != "yes" || got.Labels["own"] != "1" || got.Data["by"] != "root" || got.Data["a"] != "b" {
 		t.Errorf("labels %v, data %v", got.Labels, got.Data)
 	}
 }

@@ -156,7 +156,10 @@ func TestBadWebhooks(t *testing.T) {
 			s.Config.ErrorLog = quiet
 			policy := func(p admissionregistrationv1.FailurePolicyType) func(*admissionregistrationv1.MutatingWebhook) {
 				return func(w *admissionregistrationv1.MutatingWebhook) {
-					w.FailurePolicy, w.TimeoutSeconds = &p, ptr.To[int32](1)
+					w.FailurePolicy = &p
+					if c.name == "hangs" {
+						w.TimeoutSeconds = ptr.To[int32](1)
+					}
 					w.ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"policy": string(p)}}
 					if c.client != nil {
 						c.client(&w.ClientConfig)

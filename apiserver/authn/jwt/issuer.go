@@ -2,12 +2,10 @@ package jwt
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -44,25 +42,6 @@ func newIssuer(config apiserver.JWTAuthenticator, algs []jose.SignatureAlgorithm
 	}
 	k, err := newKeys(config.Issuer.URL, config.Issuer.DiscoveryURL, config.Issuer.CertificateAuthority, now)
 	return &issuer{config: config, mapper: mapper, algorithms: algs, keys: k, clock: now}, err
-}
-
-// claimed is the issuer that a token says it is from, unverified.
-func claimed(token string) string {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return ""
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return ""
-	}
-	var claims struct {
-		Issuer string `json:"iss"`
-	}
-	if json.Unmarshal(payload, &claims) != nil {
-		return ""
-	}
-	return claims.Issuer
 }
 
 // AuthenticateToken implements authenticator.Token for tokens that are claimed

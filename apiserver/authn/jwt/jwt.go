@@ -11,6 +11,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/utils/clock"
 
+	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/reload"
 )
 
@@ -89,7 +90,7 @@ func (a *Authenticator) set(config *apiserver.AuthenticationConfiguration) error
 // AuthenticateToken implements authenticator.Token. Tokens of other issuers are
 // nobody's here.
 func (a *Authenticator) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
-	i := (*a.issuers.Load())[claimed(token)]
+	i := (*a.issuers.Load())[serviceaccount.ClaimedIssuer(token)]
 	if i == nil {
 		return nil, false, nil
 	}
