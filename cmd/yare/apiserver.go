@@ -136,7 +136,7 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(part(caching, "watch cache", s.Server.Run))
-	group.Go(part(ctx, "custom resources", s.extensions.definitions.Run))
+	group.Go(part(ctx, "extensions", s.extensions.run))
 	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())
