@@ -53,6 +53,9 @@ type Config struct {
 	// "/openapi/v3". They are called for GET and HEAD, after authorization;
 	// rows is cheap and may be called for every request.
 	Documents func(rows func() []*registry.Resource) map[string]http.Handler
+	// Elsewhere returns who serves a group and version in place of this server,
+	// nil when it does so itself; a nil function: it always does.
+	Elsewhere func(group, version string) http.Handler
 	// Checks are parts of /readyz (and, where Live, of /livez and /healthz)
 	// beside the server's own.
 	Checks []Check

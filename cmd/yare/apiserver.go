@@ -140,12 +140,12 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(part(caching, "watch cache", s.Server.Run))
-	group.Go(part(ctx, "custom resources", s.extensions.definitions.Run))
 	group.Go(part(ctx, "configuration files", s.gate.Run))
 	for _, backend := range s.options.audit.backends {
 		// They outlive the last request.
 		group.Go(part(caching, "audit", backend.Run))
 	}
+	group.Go(part(ctx, "extensions", s.extensions.run))
 	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())

@@ -31,6 +31,8 @@ type apiServerOptions struct {
 	requestHeaderCA    string
 	requestHeaderNames []string
 
+	proxyClientCert, proxyClientKey string
+
 	allowPrivileged bool
 	storageBackend  string
 	etcdDir         string
@@ -101,6 +103,8 @@ func (o *apiServerOptions) addStandalone(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.bootstrapTokens, "enable-bootstrap-token-auth", false, "let nodes in with the bootstrap tokens kept in kube-system")
 	flags.StringVar(&o.requestHeaderCA, "requestheader-client-ca-file", "", "authority that vouches for authenticating proxies")
 	flags.StringSliceVar(&o.requestHeaderNames, "requestheader-allowed-names", nil, "common names that such proxies may have (default: any)")
+	flags.StringVar(&o.proxyClientCert, "proxy-client-cert-file", "", "client certificate for aggregated API servers")
+	flags.StringVar(&o.proxyClientKey, "proxy-client-key-file", "", "its private key")
 	flags.StringSliceVar(&o.verifyKeys, "service-account-key-file", nil, "keys that verify service-account tokens (default: the signing key)")
 	flags.StringVar(&o.signingKey, "service-account-signing-key-file", "", "key that signs service-account tokens")
 	flags.StringVar(&o.kubeletClientCert, "kubelet-client-certificate", "", "client certificate for kubelets")

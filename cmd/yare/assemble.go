@@ -71,7 +71,9 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 			return err
 		}
 	}
+	s.aggregate()
 	s.Server, err = apiserver.New(apiserver.Config{
+		Elsewhere:          s.extensions.aggregator.Handler,
 		Store:              s.store,
 		Rows:               rows,
 		Authenticator:      s.gate.authenticator,
@@ -109,8 +111,12 @@ func (s *apiServer) checkBootstrap(context.Context) error {
 
 // documents are what clients read about the rows, and others about our tokens.
 func (s *apiServer) documents(rows func() []*registry.Resource) map[string]http.Handler {
-	described := discovery.New(discovery.Config{Rows: rows, Address: netip.AddrPortFrom(s.advertise.Address, uint16(s.advertise.Port)).String()})
-	schemas := openapi.New(openapi.Config{Rows: rows, Version: version})
+	others := s.extensions.aggregator
+	described := others.Discovery(discovery.New(discovery.Config{
+		Rows: rows, Others: others.Others,
+		Address: netip.AddrPortFrom(s.advertise.Address, uint16(s.advertise.Port)).String(),
+	}))
+	schemas := others.Documents(openapi.New(openapi.Config{Rows: rows, Version: version}))
 	return map[string]http.Handler{
 		"/api": described, "/apis": described, "/openapi/v2": schemas, "/openapi/v3": schemas,
 		serviceaccount.ConfigurationPath: http.HandlerFunc(s.gate.discovery.ServeConfiguration),

@@ -20,6 +20,8 @@ type trust struct {
 	// kubeletCA; nil: no certificate is shown, or any is accepted.
 	kubeletClient *pki.KeyPair
 	kubeletCA     *x509.CertPool
+	// proxyClient is shown to aggregated servers; nil: nothing is.
+	proxyClient *pki.KeyPair
 	// clientCA and requestHeaderCA vouch for callers; nil: for none.
 	clientCA, requestHeaderCA *authn.CABundle
 	requestHeaderNames        []string
@@ -37,6 +39,11 @@ func (o *apiServerOptions) trust() (*trust, error) {
 	if o.kubeletClientCert != "" || o.kubeletClientKey != "" {
 		if t.kubeletClient, err = pki.LoadKeyPair(o.kubeletClientCert, o.kubeletClientKey); err != nil {
 			return nil, fmt.Errorf("client certificate for kubelets: %w", err)
+		}
+	}
+	if o.proxyClientCert != "" || o.proxyClientKey != "" {
+		if t.proxyClient, err = pki.LoadKeyPair(o.proxyClientCert, o.proxyClientKey); err != nil {
+			return nil, fmt.Errorf("client certificate for aggregated servers: %w", err)
 		}
 	}
 	if o.kubeletCA != "" {
@@ -104,7 +111,7 @@ func (o *apiServerOptions) givenPair() (*pki.KeyPair, error) {
 func clusterTrust(keys *pki.Cluster, issuer string) (*trust, error) {
 	t := &trust{
 		serving: keys.APIServer, kubeletClient: keys.KubeletClient, kubeletCA: keys.CAPool(),
-		requestHeaderNames: []string{"front-proxy-client"},
+		requestHeaderNames: []string{"front-proxy-client"}, proxyClient: keys.FrontProxyClient,
 	}
 	var err error
 	if t.clientCA, err = authn.NewCABundle(keys.CA.PEM()); err != nil {
@@ -118,6 +125,14 @@ func clusterTrust(keys *pki.Cluster, issuer string) (*trust, error) {
 	}
 	t.tokenIssuer, err = serviceaccount.NewIssuer(issuer, keys.ServiceAccountKey, nil)
 	return t, err
+}
+
+// proxyClientCertificate is how the server proves itself to aggregated ones.
+func (t *trust) proxyClientCertificate() func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	if t.proxyClient == nil {
+		return nil
+	}
+	return t.proxyClient.GetClientCertificate
 }
 
 // kubeletTLS is how the server calls kubelets.
