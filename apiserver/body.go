@@ -56,15 +56,29 @@ func readAll(r io.Reader, announced int64) ([]byte, error) {
 	}
 }
 
-// decode reads an object of a kind out of a body. What validation says that
+// decode reads an object out of a body of a call. What validation says that
 // the client may know about becomes warnings or the error.
-func decode(ctx context.Context, f codec.Format, body []byte, kind schema.GroupVersionKind, into runtime.Object, fieldValidation string) error {
-	strict := fieldValidation != metav1.FieldValidationIgnore
-	got, problems, err := codec.Decode(f, body, kind, into, strict)
+func (c *call) decode(ctx context.Context, f codec.Format, body []byte, into runtime.Object, fieldValidation string) error {
+	got, problems, err := c.parse(f, body, into, fieldValidation != metav1.FieldValidationIgnore)
 	if err != nil {
 		return apierrors.NewBadRequest(err.Error())
 	}
-	return strictness(ctx, got, kind, problems, fieldValidation)
+	return strictness(ctx, got, c.kind(), problems, fieldValidation)
+}
+
+// parse decodes a body. Kinds without a Go type are brought into the form of
+// their schema, as others are by being decoded into their type.
+func (c *call) parse(f codec.Format, body []byte, into runtime.Object, strict bool) (schema.GroupVersionKind, []error, error) {
+	kind := c.kind()
+	got, problems, err := codec.Decode(f, body, kind, into, strict)
+	if err != nil || c.res.row.Schema == nil || kind != c.res.row.Kind {
+		return got, problems, err
+	}
+	unknown, err := c.res.row.Schema.Coerce(into, strict)
+	for _, path := range unknown {
+		problems = append(problems, fmt.Errorf("unknown field %q", path))
+	}
+	return got, problems, err
 }
 
 // strictness does with unknown and duplicate fields what the client asked for.

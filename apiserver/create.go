@@ -57,7 +57,7 @@ func (s *Server) readObject(r *http.Request, c *call, into runtime.Object, field
 	if err != nil {
 		return err
 	}
-	return decode(r.Context(), format, body, c.kind(), into, fieldValidation)
+	return c.decode(r.Context(), format, body, into, fieldValidation)
 }
 
 // create takes a new object the whole way to the store.
@@ -166,7 +166,7 @@ func (s *Server) insert(ctx context.Context, wr *write, obj runtime.Object) (out
 	}
 	written := false
 	defer func() { done(written) }()
-	value, err := wr.res.encode(obj)
+	value, err := wr.res.encode(ctx, obj)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,11 @@ func (s *Server) cached(ctx context.Context, wr *write) (*current, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &current{obj: object.Object, encoded: object, revision: object.Revision}, nil
+	found, err := wr.res.presentOne(ctx, object)
+	if err != nil {
+		return nil, err
+	}
+	return &current{obj: found.obj, encoded: found.from, revision: object.Revision}, nil
 }
 
 // live reads an object from the store.
@@ -39,13 +43,20 @@ func (s *Server) live(ctx context.Context, wr *write) (*current, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.found(wr, kv)
+	return s.found(ctx, wr, kv)
 }
 
-func (s *Server) found(wr *write, kv storage.KV) (*current, error) {
-	obj, err := s.resources.decode(wr.res, kv)
+func (s *Server) found(ctx context.Context, wr *write, kv storage.KV) (*current, error) {
+	obj, err := s.set().decode(wr.res.row, kv)
 	if err != nil {
 		return nil, err
+	}
+	if c := wr.res.row.Codec; c != nil && c.Present != nil {
+		presented, err := c.Present(ctx, []runtime.Object{obj})
+		if err != nil {
+			return nil, err
+		}
+		obj = presented[0]
 	}
 	return &current{obj: obj, encoded: fresh{obj}, revision: kv.Revision, live: true}, nil
 }
@@ -72,7 +83,7 @@ func (s *Server) attempt(ctx context.Context, wr *write, try func(*current) erro
 			return err
 		case errors.As(err, &conflict) && conflict.Current != nil:
 			isLive = true
-			cur, err = s.found(wr, *conflict.Current)
+			cur, err = s.found(ctx, wr, *conflict.Current)
 		case !isLive:
 			isLive = true
 			cur, err = s.live(ctx, wr)

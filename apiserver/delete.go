@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -107,6 +108,9 @@ func (s *Server) tryRemove(ctx context.Context, wr *write, old *current, options
 	m, err := meta.Accessor(obj)
 	if err != nil {
 		return nil, false, err
+	}
+	if finalizer := row.Delete.Finalizer; finalizer != "" && m.GetDeletionTimestamp() == nil && !slices.Contains(m.GetFinalizers(), finalizer) {
+		m.SetFinalizers(append(m.GetFinalizers(), finalizer))
 	}
 	var seconds int64
 	graceful := false

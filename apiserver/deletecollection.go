@@ -33,7 +33,7 @@ func (s *Server) handleDeleteCollection(w http.ResponseWriter, r *http.Request, 
 	if err := s.removeAll(r.Context(), c, page.Objects, options); err != nil {
 		return err
 	}
-	body, err := a.renderList(c.res, listMeta, page.Objects)
+	body, err := a.renderList(r.Context(), c.res, listMeta, page.Objects)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/warning"
 
 	"github.com/yare-io/yare/apiserver/codec"
 	"github.com/yare-io/yare/apiserver/registry"
@@ -44,7 +45,7 @@ func (s *Server) serveResource(w http.ResponseWriter, r *http.Request) {
 // find looks up what a request is for.
 func (s *Server) find(r *http.Request) (*call, error) {
 	info := request.From(r.Context())
-	res := s.resources.byName[info.GroupVersionResource()]
+	res := s.set().byName[info.GroupVersionResource()]
 	if !info.IsResource || res == nil {
 		return nil, errNoResource()
 	}
@@ -63,6 +64,9 @@ func (s *Server) find(r *http.Request) (*call, error) {
 	if info.Remainder != "" && info.Remainder != "/" && info.Subresource != "proxy" {
 		return nil, errNoResource()
 	}
+	if res.row.Deprecation != "" {
+		warning.AddWarning(r.Context(), "", res.row.Deprecation)
+	}
 	return c, c.permits(r.Method)
 }
 
@@ -74,7 +78,8 @@ func (c *call) permits(method string) error {
 		verbs = c.sub.Verbs
 	}
 	if c.sub != nil && c.sub.Connect {
-		if !slices.Contains(verbs, c.info.Verb) {
+		// A proxy passes OPTIONS on, for which there is no verb.
+		if !slices.Contains(verbs, c.info.Verb) && (method != http.MethodOptions || c.sub.Name != "proxy") {
 			return errMethod()
 		}
 		return nil
@@ -107,6 +112,9 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, c *call) error {
 	}
 	if c.sub != nil && c.sub.Projection != nil {
 		return s.handleProjection(w, r, c)
+	}
+	if c.res.row.Computed != nil {
+		return s.handleComputed(w, r, c)
 	}
 	switch c.info.Verb {
 	case "get":

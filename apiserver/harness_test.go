@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -237,12 +238,13 @@ func start(t testing.TB, changes ...change) *harness {
 
 func (h *harness) waitReady(t testing.TB) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for err := h.server.Ready(t.Context()); err != nil; err = h.server.Ready(t.Context()) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not ready: %v", err)
-		}
-		time.Sleep(time.Millisecond)
+	var last error
+	err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
+		last = h.server.Ready(ctx)
+		return last == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("not ready: %v", last)
 	}
 }
 

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -29,7 +30,7 @@ func (s *Server) handleList(w http.ResponseWriter, r *http.Request, c *call) err
 	if err != nil {
 		return err
 	}
-	body, err := a.renderList(c.res, meta, page.Objects)
+	body, err := a.renderList(r.Context(), c.res, meta, page.Objects)
 	if err != nil {
 		return err
 	}
@@ -109,12 +110,16 @@ func expired(sel *selection, options cache.ListOptions, folder string) error {
 
 // renderList encodes a list of what the cache has, mostly from bytes that it
 // has too.
-func (a answer) renderList(res *resource, meta metav1.ListMeta, objects []*cache.Object) ([]byte, error) {
+func (a answer) renderList(ctx context.Context, res *resource, meta metav1.ListMeta, found []*cache.Object) ([]byte, error) {
+	objects, err := res.present(ctx, found)
+	if err != nil {
+		return nil, err
+	}
 	switch a.out.As {
 	case "Table":
 		sources := make([]table.Source, len(objects))
 		for i, o := range objects {
-			sources[i] = a.source(o.Object, o)
+			sources[i] = a.source(o.obj, o.from)
 		}
 		return a.tables.Make(meta, sources, true)
 	case "PartialObjectMetadata", "PartialObjectMetadataList":
@@ -126,10 +131,10 @@ func (a answer) renderList(res *resource, meta metav1.ListMeta, objects []*cache
 	}
 }
 
-func (a answer) join(kind schema.GroupVersionKind, meta metav1.ListMeta, objects []*cache.Object, encoder runtime.Encoder) ([]byte, error) {
+func (a answer) join(kind schema.GroupVersionKind, meta metav1.ListMeta, objects []shown, encoder runtime.Encoder) ([]byte, error) {
 	items := make([][]byte, len(objects))
 	for i, o := range objects {
-		item, err := o.Encoded(encoder)
+		item, err := o.from.Encoded(encoder)
 		if err != nil {
 			return nil, err
 		}

@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/apiserver/request"
@@ -18,7 +17,7 @@ import (
 // fixed sets, so that no client can add series.
 type metrics struct {
 	registry        *prometheus.Registry
-	known           map[schema.GroupVersionResource]bool
+	known           func() *resources
 	requests        *prometheus.CounterVec
 	durations       *prometheus.HistogramVec
 	sizes           *prometheus.HistogramVec
@@ -29,11 +28,11 @@ type metrics struct {
 	authentications *prometheus.CounterVec
 }
 
-func newMetrics(rows []*registry.Resource) *metrics {
+func newMetrics(known func() *resources) *metrics {
 	target := []string{"verb", "group", "version", "resource", "subresource", "scope"}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		known:    make(map[schema.GroupVersionResource]bool, len(rows)),
+		known:    known,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "apiserver_request_total",
 			Help: "Requests by verb, what they were for, and HTTP code of the answer.",
@@ -69,9 +68,6 @@ func newMetrics(rows []*registry.Resource) *metrics {
 			Help: "Requests by whether they could be authenticated.",
 		}, []string{"result"}),
 	}
-	for _, row := range rows {
-		m.known[row.GroupVersionResource()] = true
-	}
 	m.registry.MustRegister(m.requests, m.durations, m.sizes, m.inflight, m.longRunning, m.watchers, m.rejected, m.authentications,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -91,7 +87,7 @@ func (m *metrics) watching(row *registry.Resource) prometheus.Gauge {
 // labels names what a request is for, without what clients can make up.
 func (m *metrics) labels(info *request.Info, method string) []string {
 	verb := knownVerb(info, method)
-	if !info.IsResource || !m.known[info.GroupVersionResource()] {
+	if !info.IsResource || m.known().byName[info.GroupVersionResource()] == nil {
 		return []string{verb, "", "", "", "", ""}
 	}
 	scope := "cluster"

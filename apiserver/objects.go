@@ -18,10 +18,19 @@ import (
 // admission and strategies. Errors are those of the API.
 func (s *Server) Objects() registry.Objects { return objects{s} }
 
+// Stored is the part of the cache in which a stored resource of the server's
+// own is kept; nil when there is no such resource.
+func (s *Server) Stored(name schema.GroupResource) *cache.Resource {
+	if res := s.set().stored[name]; res != nil {
+		return res.objects()
+	}
+	return nil
+}
+
 type objects struct{ server *Server }
 
 func (o objects) resource(name schema.GroupResource) (*resource, error) {
-	res := o.server.resources.stored[name]
+	res := o.server.set().stored[name]
 	if res == nil {
 		return nil, apierrors.NewInternalError(fmt.Errorf("no resource %s is stored", name))
 	}
@@ -46,7 +55,11 @@ func (o objects) Get(ctx context.Context, name schema.GroupResource, namespace, 
 	if err != nil {
 		return nil, apiError(err, name, object)
 	}
-	return found.Object, nil
+	out, err := res.presentOne(ctx, found)
+	if err != nil {
+		return nil, apiError(err, name, object)
+	}
+	return out.obj, nil
 }
 
 // List implements registry.Objects.
@@ -59,9 +72,13 @@ func (o objects) List(ctx context.Context, name schema.GroupResource, namespace 
 	if err != nil {
 		return nil, apiError(err, name, "")
 	}
-	out := make([]runtime.Object, len(page.Objects))
-	for i, found := range page.Objects {
-		out[i] = found.Object
+	found, err := res.present(ctx, page.Objects)
+	if err != nil {
+		return nil, apiError(err, name, "")
+	}
+	out := make([]runtime.Object, len(found))
+	for i := range found {
+		out[i] = found[i].obj
 	}
 	return out, nil
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -33,7 +35,7 @@ func (s *Server) handlePatch(w http.ResponseWriter, r *http.Request, c *call) er
 	}
 	wr := newWrite(r.Context(), c, admission.Update, p.options, p.options.DryRun, fieldmanager.NameOf(p.options.FieldManager, r.UserAgent()))
 	obj, err := s.update(r.Context(), wr, func(old *current) (runtime.Object, error) {
-		return p.apply(r, c.kind(), old.obj, old.encoded, c.res.row.New)
+		return p.apply(r, c, old.obj, old.encoded)
 	})
 	if err != nil {
 		return err
@@ -50,7 +52,7 @@ type clientPatch struct {
 }
 
 func (s *Server) readPatch(r *http.Request, c *call) (*clientPatch, error) {
-	kind, err := patchType(r.Header.Get("Content-Type"))
+	kind, err := patchType(r.Header.Get("Content-Type"), c.patchTypes())
 	if err != nil {
 		return nil, err
 	}
@@ -62,20 +64,28 @@ func (s *Server) readPatch(r *http.Request, c *call) (*clientPatch, error) {
 	return &clientPatch{kind: kind, body: body, options: options}, err
 }
 
-func patchType(contentType string) (types.PatchType, error) {
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	if err == nil {
-		switch kind := types.PatchType(mediaType); kind {
-		case types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType, types.ApplyYAMLPatchType:
-			return kind, nil
-		}
+// patchTypes are those that the bodies of a call take: a strategic merge needs
+// to know the Go type.
+func (c *call) patchTypes() []string {
+	all := []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType)}
+	if c.res.row.Schema != nil && c.kind() == c.res.row.Kind {
+		return all
 	}
-	return "", fmt.Errorf("%w: the body of the request was in an unknown format - accepted media types include: %s, %s, %s, %s",
-		codec.ErrUnsupported, types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType, types.ApplyYAMLPatchType)
+	return slices.Insert(all, 2, string(types.StrategicMergePatchType))
+}
+
+func patchType(contentType string, accepted []string) (types.PatchType, error) {
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	if err == nil && slices.Contains(accepted, mediaType) {
+		return types.PatchType(mediaType), nil
+	}
+	return "", fmt.Errorf("%w: the body of the request was in an unknown format - accepted media types include: %s",
+		codec.ErrUnsupported, strings.Join(accepted, ", "))
 }
 
 // apply returns a patched copy of an object.
-func (p *clientPatch) apply(r *http.Request, kind schema.GroupVersionKind, obj runtime.Object, encoded encodable, empty func() runtime.Object) (runtime.Object, error) {
+func (p *clientPatch) apply(r *http.Request, c *call, obj runtime.Object, encoded encodable) (runtime.Object, error) {
+	kind := c.kind()
 	bare, err := encoded.Encoded(codec.JSON.Bare())
 	if err != nil {
 		return nil, err
@@ -84,16 +94,15 @@ func (p *clientPatch) apply(r *http.Request, kind schema.GroupVersionKind, obj r
 	if err != nil {
 		return nil, err
 	}
-	patched, problems, err := patch.Apply(p.kind, original, p.body, empty())
+	patched, problems, err := patch.Apply(p.kind, original, p.body, c.newBody())
 	if err != nil {
 		return nil, err
 	}
 	if err := strictness(r.Context(), kind, kind, problems, p.options.FieldValidation); err != nil {
 		return nil, err
 	}
-	out := empty()
-	strict := p.options.FieldValidation != metav1.FieldValidationIgnore
-	got, problems, err := codec.Decode(codec.JSON, patched, kind, out, strict)
+	out := c.newBody()
+	got, problems, err := c.parse(codec.JSON, patched, out, p.options.FieldValidation != metav1.FieldValidationIgnore)
 	if err != nil {
 		return nil, p.unfit(err)
 	}

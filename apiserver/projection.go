@@ -44,7 +44,7 @@ func (s *Server) project(r *http.Request, c *call) (runtime.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.sub.Projection.From(object.Object)
+	return c.sub.Projection.From(object.obj)
 }
 
 func (s *Server) putProjection(r *http.Request, c *call) (runtime.Object, error) {
@@ -68,7 +68,7 @@ func (s *Server) patchProjection(r *http.Request, c *call) (runtime.Object, erro
 		return nil, fmt.Errorf("%w: server-side apply to %s/%s", codec.ErrUnsupported, c.res.row.Name, c.sub.Name)
 	}
 	return s.writeProjection(r, c, p.options, p.options.DryRun, p.options.FieldManager, func(old runtime.Object) (runtime.Object, error) {
-		return p.apply(r, c.kind(), old, fresh{old}, c.newBody)
+		return p.apply(r, c, old, fresh{old})
 	})
 }
 

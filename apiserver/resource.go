@@ -1,11 +1,11 @@
 package apiserver
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -32,46 +32,12 @@ type resource struct {
 	fields []string
 	// managers keep the record of applied fields, by part; "" is the whole.
 	managers map[string]*fieldmanager.Manager
-	// objects returns the row's part of the cache. Rows that are stored as
-	// another's version cost a copy of each object, so it is made on first use.
-	objects func() *cache.Resource
+	// part of the cache; nil for resources that are not stored.
+	part *part
 }
 
-// resources is the set of rows that a server has. It is immutable.
-type resources struct {
-	byName  map[schema.GroupVersionResource]*resource
-	byKind  map[schema.GroupVersionKind]*resource
-	stored  map[schema.GroupResource]*resource
-	ordered []*resource
-}
-
-func newResources(rows []*registry.Resource, objects *cache.Cache) (*resources, error) {
-	set := &resources{
-		byName: make(map[schema.GroupVersionResource]*resource, len(rows)),
-		byKind: make(map[schema.GroupVersionKind]*resource, len(rows)),
-		stored: make(map[schema.GroupResource]*resource, len(rows)),
-	}
-	for _, row := range rows {
-		res := newResource(row)
-		if set.byName[row.GroupVersionResource()] != nil {
-			return nil, fmt.Errorf("resource %s is there twice", row.GroupVersionResource())
-		}
-		set.byName[row.GroupVersionResource()] = res
-		set.ordered = append(set.ordered, res)
-		if row.NewList != nil || set.byKind[row.Kind] == nil {
-			set.byKind[row.Kind] = res
-		}
-		if row.StoragePrefix != "" && row.StoredAs == nil {
-			set.stored[row.GroupResource()] = res
-		}
-	}
-	for _, res := range set.ordered {
-		if err := set.connect(res, objects); err != nil {
-			return nil, err
-		}
-	}
-	return set, nil
-}
+// objects returns the resource's part of the cache.
+func (res *resource) objects() *cache.Resource { return res.part.objects() }
 
 func newResource(row *registry.Resource) *resource {
 	res := &resource{row: row, home: row, fields: []string{"metadata.name"}}
@@ -92,7 +58,7 @@ func newResource(row *registry.Resource) *resource {
 	if row.StoragePrefix != "" {
 		res.prefix = "/registry/" + row.StoragePrefix + "/"
 	}
-	res.listKind = row.Kind.GroupVersion().WithKind(row.Kind.Kind + "List")
+	res.listKind = row.Kind.GroupVersion().WithKind(row.ListKindName())
 	res.offer = codec.Offer{Formats: formats(row.New), As: []string{"Table", "PartialObjectMetadata", "PartialObjectMetadataList"}}
 	return res
 }
@@ -105,35 +71,16 @@ func formats(newObject func() runtime.Object) []codec.Format {
 	return []codec.Format{codec.JSON, codec.YAML}
 }
 
-// connect finds the home of a stored resource and its place in the cache.
-func (set *resources) connect(res *resource, objects *cache.Cache) error {
-	if res.prefix == "" {
-		return nil
-	}
-	register := func() *cache.Resource {
-		return objects.Register(cache.Config{
-			Prefix:  res.prefix,
-			Decode:  func(kv storage.KV) (runtime.Object, error) { return set.decode(res, kv) },
-			Fields:  res.row.Fields,
-			Indexed: res.row.Indexed,
-		})
-	}
-	if res.row.StoredAs == nil {
-		registered := register()
-		res.objects = func() *cache.Resource { return registered }
-		return nil
-	}
-	home := set.byKind[res.row.StoredAs.Kind]
-	if home == nil {
-		return fmt.Errorf("resource %s is stored as %s, which is not there", res.row.GroupVersionResource(), res.row.StoredAs.Kind)
-	}
-	res.home, res.objects = home.row, sync.OnceValue(register)
-	return nil
-}
-
-// decode reads a stored object in the version of res. What is stored in
+// decode reads a stored object in the version of a row. What is stored in
 // another version that a row knows is converted by way of the home version.
-func (set *resources) decode(res *resource, kv storage.KV) (runtime.Object, error) {
+func (set *resources) decode(row *registry.Resource, kv storage.KV) (runtime.Object, error) {
+	if row.Codec != nil {
+		obj, err := row.Codec.Decode(kv.Value)
+		if err != nil {
+			return nil, err
+		}
+		return obj, setVersion(obj, kv.Revision)
+	}
 	obj, kind, err := codec.Stored(kv.Value, func(kind schema.GroupVersionKind) runtime.Object {
 		if found := set.byKind[kind]; found != nil {
 			return found.row.New()
@@ -143,22 +90,22 @@ func (set *resources) decode(res *resource, kv storage.KV) (runtime.Object, erro
 	if err != nil {
 		return nil, err
 	}
-	if kind != res.row.Kind {
-		if obj, err = set.convert(obj, kind, res); err != nil {
+	if kind != row.Kind {
+		if obj, err = set.convert(obj, kind, row); err != nil {
 			return nil, err
 		}
 	}
-	if res.row.Strategy.Default != nil {
-		res.row.Strategy.Default(obj)
+	if row.Strategy.Default != nil {
+		row.Strategy.Default(obj)
 	}
 	return obj, setVersion(obj, kv.Revision)
 }
 
-// convert brings a stored object of some kind to the version of res.
-func (set *resources) convert(obj runtime.Object, kind schema.GroupVersionKind, res *resource) (runtime.Object, error) {
+// convert brings a stored object of some kind to the version of a row.
+func (set *resources) convert(obj runtime.Object, kind schema.GroupVersionKind, row *registry.Resource) (runtime.Object, error) {
 	source := set.byKind[kind]
-	if source.home.Kind != res.home.Kind {
-		return nil, fmt.Errorf("found a %s among the %s", kind, res.row.Name)
+	if target := set.byKind[row.Kind]; target == nil || source.home.Kind != target.home.Kind {
+		return nil, fmt.Errorf("found a %s among the %s", kind, row.Name)
 	}
 	if source.row.Strategy.Default != nil {
 		source.row.Strategy.Default(obj)
@@ -169,21 +116,24 @@ func (set *resources) convert(obj runtime.Object, kind schema.GroupVersionKind, 
 			return nil, fmt.Errorf("convert %s to the stored version: %w", kind, err)
 		}
 	}
-	if res.row.StoredAs != nil {
-		if obj, err = res.row.StoredAs.FromStored(obj); err != nil {
-			return nil, fmt.Errorf("convert to %s: %w", res.row.Kind, err)
+	if row.StoredAs != nil {
+		if obj, err = row.StoredAs.FromStored(obj); err != nil {
+			return nil, fmt.Errorf("convert to %s: %w", row.Kind, err)
 		}
 	}
 	return obj, nil
 }
 
 // encode returns the bytes to store for an object of res's version.
-func (res *resource) encode(obj runtime.Object) ([]byte, error) {
+func (res *resource) encode(ctx context.Context, obj runtime.Object) ([]byte, error) {
 	accessor, err := meta.Accessor(obj)
 	if err != nil {
 		return nil, err
 	}
 	accessor.SetResourceVersion("")
+	if res.row.Codec != nil {
+		return res.row.Codec.Encode(ctx, obj)
+	}
 	if res.row.StoredAs != nil {
 		if obj, err = res.row.StoredAs.ToStored(obj); err != nil {
 			return nil, fmt.Errorf("convert %s to the stored version: %w", res.row.Kind, err)

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -19,6 +20,8 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/apiserver/flowcontrol"
+	"github.com/yare-io/yare/apiserver/health"
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/apiserver/request"
 	"github.com/yare-io/yare/storage"
@@ -59,6 +62,9 @@ type Config struct {
 	// MaxReadOnly and MaxMutating bound the requests in flight that are not
 	// long-running: 400 and 200 when zero.
 	MaxReadOnly, MaxMutating int
+	// FlowControl shares the server among its clients, in place of those two
+	// bounds; nil: they hold.
+	FlowControl *flowcontrol.Controller
 	// MaxBodyBytes bounds the bodies of requests: 3 MiB when zero.
 	MaxBodyBytes int64
 	// Timeouts of requests; see Timeouts for what zero means.
@@ -73,9 +79,14 @@ type Server struct {
 	clock     clock.WithTicker
 	cache     *cache.Cache
 	admission *admission.Chain
-	resources *resources
 	metrics   *metrics
+	health    *health.Checks
 	handler   http.Handler
+	// current is the set of rows; replacing it is for one at a time.
+	current   atomic.Pointer[resources]
+	replacing sync.Mutex
+	// watches counts the watches of each resource.
+	watches watchCounts
 	// stopping is closed when long-running requests must end.
 	stopping context.Context
 	stop     context.CancelFunc
@@ -93,15 +104,17 @@ func New(config Config) (*Server, error) {
 	s := &Server{config: config, logger: config.Logger, clock: config.Clock}
 	s.admission = admission.NewChain(config.Admission...)
 	s.cache = cache.New(config.Store, config.Logger)
-	var err error
-	if s.resources, err = newResources(config.Rows, s.cache); err != nil {
+	set, err := s.newSet(&resources{}, map[string][]*registry.Resource{builtin: config.Rows})
+	if err != nil {
 		return nil, err
 	}
-	if err := s.checkConnectors(); err != nil {
-		return nil, err
-	}
+	s.current.Store(set)
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	s.metrics = newMetrics(config.Rows)
+	s.metrics = newMetrics(s.set)
+	if config.FlowControl != nil {
+		config.FlowControl.Register(s.metrics.registry)
+	}
+	s.health = s.checks()
 	s.handler = s.chain(s.routes())
 	return s, nil
 }
@@ -126,8 +139,8 @@ func (c *Config) complete() {
 }
 
 // checkConnectors makes sure that no row promises a stream that nobody serves.
-func (s *Server) checkConnectors() error {
-	for _, res := range s.resources.ordered {
+func (s *Server) checkConnectors(set *resources) error {
+	for _, res := range set.ordered {
 		for _, sub := range res.row.Subresources {
 			name := res.row.Name + "/" + sub.Name
 			if sub.Connect && s.config.Connect[name] == nil {
@@ -137,9 +150,6 @@ func (s *Server) checkConnectors() error {
 	}
 	return nil
 }
-
-// Rows are the resources that the server has.
-func (s *Server) Rows() []*registry.Resource { return s.config.Rows }
 
 // Handler serves the API over HTTP. Requests are authenticated by
 // Config.Authenticator.

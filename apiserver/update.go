@@ -68,7 +68,7 @@ func (s *Server) bodyReader(r *http.Request, c *call, fieldValidation string) (f
 	}
 	return func() (runtime.Object, error) {
 		obj := c.newBody()
-		return obj, decode(r.Context(), format, body, c.kind(), obj, fieldValidation)
+		return obj, c.decode(r.Context(), format, body, obj, fieldValidation)
 	}, nil
 }
 
@@ -213,7 +213,7 @@ func (s *Server) replace(ctx context.Context, wr *write, old *current, obj runti
 	}
 	written := false
 	defer func() { done(written) }()
-	value, err := wr.res.encode(obj)
+	value, err := wr.res.encode(ctx, obj)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,13 @@ func (s *Server) handleWatch(w http.ResponseWriter, r *http.Request, c *call) er
 	gauge := s.metrics.watching(c.res.row)
 	gauge.Inc()
 	defer gauge.Dec()
+	defer s.watches.add(c.info)()
 	stream.begin()
+	if sel.SendInitialEvents == nil || !*sel.SendInitialEvents {
+		leaveFlow(r.Context())
+	} else {
+		stream.begun = func() { leaveFlow(r.Context()) }
+	}
 	stream.run(ctx, events)
 	return nil
 }
@@ -100,6 +106,8 @@ type stream struct {
 	patience time.Duration
 	// headed: the column definitions of a table have been sent.
 	headed bool
+	// begun is called once the first batch is out; it may be nil.
+	begun func()
 }
 
 // begin sends the headers, so that the client knows that the watch is on.
@@ -124,17 +132,21 @@ func (t *stream) run(ctx context.Context, events *cache.Watch) {
 			}
 			return
 		}
-		if !t.deliver(batch) {
+		if !t.deliver(ctx, batch) {
 			return
+		}
+		if t.begun != nil {
+			t.begun()
+			t.begun = nil
 		}
 	}
 }
 
 // deliver writes a batch and flushes it; false when the client is gone.
-func (t *stream) deliver(batch []cache.Event) bool {
+func (t *stream) deliver(ctx context.Context, batch []cache.Event) bool {
 	_ = t.control.SetWriteDeadline(time.Now().Add(t.patience))
 	for i := range batch {
-		frame, err := t.frame(&batch[i])
+		frame, err := t.frame(ctx, &batch[i])
 		if err != nil {
 			t.fail(err)
 			return false
@@ -148,28 +160,36 @@ func (t *stream) deliver(batch []cache.Event) bool {
 
 // frame returns an event's bytes. All streams of the same form share them,
 // except for the first table of each, which alone has column definitions.
-func (t *stream) frame(event *cache.Event) ([]byte, error) {
+func (t *stream) frame(ctx context.Context, event *cache.Event) ([]byte, error) {
 	if event.Type == watch.Bookmark {
 		return t.bookmark(event)
 	}
 	if t.out.As == "Table" && !t.headed {
 		t.headed = true
-		return t.build(event, true)
+		return t.build(ctx, event, true)
 	}
-	return event.Frame(t.frameKey(), func() ([]byte, error) { return t.build(event, false) })
+	return event.Frame(t.frameKey(), func() ([]byte, error) { return t.build(ctx, event, false) })
 }
 
 // frameKey names the form of the stream.
 func (t *stream) frameKey() string {
 	key := t.out.Format.MediaType()
+	if t.res.row.Codec != nil {
+		// Versions of a kind may share what they watch.
+		key += "/" + t.kind.Version
+	}
 	if t.out.As != "" {
 		key += "/" + t.out.As + "/" + t.out.AsVersion + "/" + string(t.tables.Include)
 	}
 	return key
 }
 
-func (t *stream) build(event *cache.Event, header bool) ([]byte, error) {
-	body, err := t.object(event.Object.Object, event.Object, header)
+func (t *stream) build(ctx context.Context, event *cache.Event, header bool) ([]byte, error) {
+	found, err := t.res.presentOne(ctx, event.Object)
+	if err != nil {
+		return nil, err
+	}
+	body, err := t.object(found.obj, found.from, header)
 	if err != nil {
 		return nil, err
 	}

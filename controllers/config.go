@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/utils/clock"
@@ -34,6 +35,10 @@ type Clients interface {
 type Config struct {
 	// Clients is required. NewClients makes one from rest.Configs.
 	Clients Clients
+	// Informers, if set, are shared with other components of the process, and
+	// shut down by whoever made them. They need LeaderElection to be nil, as a
+	// new term begins with new ones.
+	Informers informers.SharedInformerFactory
 	// Controllers chooses as kube-controller-manager --controllers does: a name
 	// turns one on, "-name" off, "*" all that are on by default. Old names
 	// ("nodelifecycle") work too. Empty means "*".

@@ -35,6 +35,9 @@ func New(config Config) (*Manager, error) {
 	if config.Clients == nil {
 		return nil, errors.New("controllers need clients")
 	}
+	if config.Informers != nil && config.LeaderElection != nil {
+		return nil, errors.New("controllers with leader election need informers of their own")
+	}
 	chosen, err := choose(descriptors, config.Controllers)
 	if err != nil {
 		return nil, err
@@ -77,7 +80,7 @@ func (m *Manager) Check(request *http.Request) error {
 	return nil
 }
 
-// lead runs the controllers for one term, from fresh informers on.
+// lead runs the controllers for one term.
 func (m *Manager) lead(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -85,9 +88,12 @@ func (m *Manager) lead(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 12*time.Hour, informers.WithTransform(worker.Slim))
-	defer factory.Shutdown()
-	defer cancel()
+	factory := m.config.Informers
+	if factory == nil {
+		factory = informers.NewSharedInformerFactoryWithOptions(client, 12*time.Hour, informers.WithTransform(worker.Slim))
+		defer factory.Shutdown()
+		defer cancel()
+	}
 	runners, events, err := m.build(ctx, client, factory)
 	defer func() {
 		for _, broadcaster := range events {

@@ -30,10 +30,17 @@ type documents struct {
 	mu sync.Mutex
 	// What follows is of these rows.
 	rows []*registry.Resource
-	// hashes are those of the parts by name; nil: not computed yet.
+	// hashes are those of the parts by name; nil: not computed yet. hashed are
+	// the rows that each is of, so that a part whose rows stay keeps its hash.
 	hashes map[string]string
+	hashed map[string]hashedPart
 	// compressed are the documents that were asked for.
 	compressed map[documentKey][]byte
+}
+
+type hashedPart struct {
+	rows []*registry.Resource
+	hash string
 }
 
 // hash identifies the content of a document without making it: it covers all
@@ -87,37 +94,65 @@ func (d *documents) refresh() {
 	if d.compressed != nil && slices.Equal(rows, d.rows) {
 		return
 	}
-	d.rows, d.hashes, d.compressed = slices.Clone(rows), nil, map[documentKey][]byte{}
+	d.rows, d.hashes = slices.Clone(rows), nil
+	kept := map[documentKey][]byte{}
+	for _, p := range partsOf(rows) {
+		old, ok := d.hashed[p.name]
+		for key, content := range d.compressed {
+			if ok && key.part == p.name && slices.Equal(old.rows, p.rows) {
+				kept[key] = content
+			}
+		}
+	}
+	d.compressed = kept
 }
 
-// models are those in the binary and those of the rows that have none there.
-func (d *documents) models() (*models, error) {
+// modelsFor are those in the binary and those of rows that have none there.
+func modelsFor(rows []*registry.Resource) (*models, error) {
 	m, err := loadModels()
 	if err != nil {
 		return nil, err
 	}
-	return m.withUntyped(d.rows), nil
+	return m.withUntyped(rows)
 }
 
 func (d *documents) computeHashes() error {
 	if d.hashes != nil {
 		return nil
 	}
-	m, err := d.models()
-	if err != nil {
-		return err
-	}
-	hashes := map[string]string{}
+	hashes, hashed := map[string]string{}, map[string]hashedPart{}
 	for _, p := range partsOf(d.rows) {
-		paths, err := marshal(v3Paths(p.endpoints(m)))
-		if err != nil {
-			return fmt.Errorf("paths of %s: %w", p.name, err)
+		one, ok := d.hashed[p.name]
+		if !ok || !slices.Equal(one.rows, p.rows) {
+			hash, err := d.hashOfPart(p)
+			if err != nil {
+				return fmt.Errorf("paths of %s: %w", p.name, err)
+			}
+			one = hashedPart{rows: p.rows, hash: hash}
 		}
-		digest := modelsDigest()
-		hashes[p.name] = hexHash(digest[:], []byte(d.config.Version), paths)
+		hashes[p.name], hashed[p.name] = one.hash, one
 	}
-	d.hashes = hashes
+	d.hashes, d.hashed = hashes, hashed
 	return nil
+}
+
+func (d *documents) hashOfPart(p part) (string, error) {
+	m, err := modelsFor(p.rows)
+	if err != nil {
+		return "", err
+	}
+	paths, err := marshal(v3Paths(p.endpoints(m)))
+	if err != nil {
+		return "", err
+	}
+	digest := modelsDigest()
+	contents := [][]byte{digest[:], []byte(d.config.Version), paths}
+	for _, row := range p.rows {
+		if one := m.byKind[row.Kind]; one != nil && one.untyped {
+			contents = append(contents, one.v3)
+		}
+	}
+	return hexHash(contents...), nil
 }
 
 func (d *documents) hashOfAll() string {
@@ -140,12 +175,12 @@ func (d *documents) build(key documentKey) ([]byte, error) {
 	if key.part == "" && !key.v2 {
 		return d.index()
 	}
-	m, err := d.models()
-	if err != nil {
-		return nil, err
-	}
 	parts := partsOf(d.rows)
 	if key.v2 {
+		m, err := modelsFor(d.rows)
+		if err != nil {
+			return nil, err
+		}
 		content, err := v2JSON(parts, m, d.config.Version)
 		if err == nil && key.media != mediaJSON {
 			return v2Protobuf(content)
@@ -155,6 +190,10 @@ func (d *documents) build(key documentKey) ([]byte, error) {
 	i := slices.IndexFunc(parts, func(p part) bool { return p.name == key.part })
 	if i < 0 {
 		return nil, errNoDocument
+	}
+	m, err := modelsFor(parts[i].rows)
+	if err != nil {
+		return nil, err
 	}
 	content, err := v3JSON(parts[i], m, d.config.Version)
 	if err == nil && key.media != mediaJSON {

@@ -118,7 +118,7 @@ func (b *builder) has(verb string) bool { return slices.Contains(b.row.Verbs, ve
 
 func (b *builder) collection() {
 	kind, object := b.row.Kind.Kind, b.modelOf(b.row.Kind)
-	list := b.modelOf(listKind(b.row.Kind))
+	list := b.modelOf(listKind(b.row))
 	path := b.collectionPath()
 	if b.has("list") {
 		doc := "list objects of kind " + kind

@@ -17,27 +17,48 @@ const (
 )
 
 // withUntyped returns the models with one added for each row whose kind has no
-// Go type: an object that may have any field.
-func (m *models) withUntyped(rows []*registry.Resource) *models {
+// Go type: by its schema or, without one, an object that may have any field.
+func (m *models) withUntyped(rows []*registry.Resource) (*models, error) {
 	extended := &models{byName: maps.Clone(m.byName), byKind: maps.Clone(m.byKind)}
 	for _, row := range rows {
 		if extended.byKind[row.Kind] != nil {
 			continue
 		}
-		object := untypedObject(row.Kind)
+		object, err := untypedObject(row)
+		if err != nil {
+			return nil, err
+		}
 		extended.add(object)
 		if slices.Contains(row.Verbs, "list") {
-			extended.add(untypedList(listKind(row.Kind), object.Name))
+			extended.add(untypedList(listKind(row), object.Name))
 		}
 	}
-	return extended
+	return extended, nil
 }
 
-func listKind(kind schema.GroupVersionKind) schema.GroupVersionKind {
-	return kind.GroupVersion().WithKind(kind.Kind + "List")
+func listKind(row *registry.Resource) schema.GroupVersionKind {
+	return row.Kind.GroupVersion().WithKind(row.ListKindName())
 }
 
-func untypedObject(kind schema.GroupVersionKind) *model {
+func untypedObject(row *registry.Resource) (*model, error) {
+	if row.Schema == nil {
+		return anyObject(row.Kind), nil
+	}
+	v2, err := row.Schema.OpenAPI2()
+	if err != nil {
+		return nil, err
+	}
+	v3, err := row.Schema.OpenAPI3()
+	if err != nil {
+		return nil, err
+	}
+	return &model{
+		Name: untypedName(row.Kind), Kinds: []schema.GroupVersionKind{row.Kind}, Refs: []string{objectMeta},
+		v2: v2, v3: v3, untyped: true,
+	}, nil
+}
+
+func anyObject(kind schema.GroupVersionKind) *model {
 	return newModel(kind, []string{objectMeta}, func(ref func(string) any) any {
 		return map[string]any{
 			"type":                                 "object",

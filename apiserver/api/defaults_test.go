@@ -4,6 +4,7 @@ import (
 	"math/rand"
 	"testing"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/apitesting/fuzzer"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -35,6 +36,14 @@ func newFuzzer(seed int64) *randfill.Filler {
 				}
 			},
 			func(r *runtime.RawExtension, c randfill.Continue) { r.Raw = []byte(`{"a":1}`) },
+			// Schemas contain schemas: a few levels will do.
+			func(s *apiextensionsv1.JSONSchemaProps, c randfill.Continue) {
+				*s = apiextensionsv1.JSONSchemaProps{Type: []string{"object", "array", "string", "x", ""}[c.Intn(5)], Format: c.String(5)}
+				if c.Intn(3) == 0 {
+					s.Properties = map[string]apiextensionsv1.JSONSchemaProps{"spec": {Type: "string", Default: &apiextensionsv1.JSON{Raw: []byte(`"x"`)}}}
+					s.XValidations = apiextensionsv1.ValidationRules{{Rule: c.String(8)}, {Rule: "self.spec == 'x'"}}
+				}
+			},
 			func(m *metav1.FieldsV1, c randfill.Continue) { m.Raw = []byte(`{}`) },
 		}
 	}

@@ -10,27 +10,15 @@ import (
 	"testing"
 	"time"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/yare-io/yare/apiserver/api"
 	"github.com/yare-io/yare/apiserver/registry"
 )
-
-// omitted are the resources of Kubernetes that have no row; each is refused as
-// any unknown path is.
-var omitted = map[string]string{
-	"v1 componentstatuses":                                              "shows components that no longer report this way",
-	"certificates.k8s.io/v1 clustertrustbundles":                        "nothing reads them",
-	"certificates.k8s.io/v1 podcertificaterequests":                     "nothing signs them",
-	"storagemigration.k8s.io/v1 storageversionmigrations":               "nothing migrates",
-	"admissionregistration.k8s.io/v1 mutatingadmissionpolicies":         "not enforced yet",
-	"admissionregistration.k8s.io/v1 mutatingadmissionpolicybindings":   "not enforced yet",
-	"admissionregistration.k8s.io/v1 mutatingwebhookconfigurations":     "not enforced yet",
-	"admissionregistration.k8s.io/v1 validatingadmissionpolicies":       "not enforced yet",
-	"admissionregistration.k8s.io/v1 validatingadmissionpolicybindings": "not enforced yet",
-	"admissionregistration.k8s.io/v1 validatingwebhookconfigurations":   "not enforced yet",
-}
 
 func table(t *testing.T, name string) []map[string]string {
 	t.Helper()
@@ -62,10 +50,6 @@ func table(t *testing.T, name string) []map[string]string {
 func TestDiscoveryFacts(t *testing.T) {
 	var want []string
 	for _, l := range table(t, "discovery.tsv") {
-		base, _, _ := strings.Cut(l["name"], "/")
-		if _, left := omitted[l["group_version"]+" "+base]; left {
-			continue
-		}
 		want = append(want, strings.Join([]string{l["group_version"], l["name"], l["kind"], l["kind_group_version"], l["namespaced"],
 			l["singular"], l["short_names"], l["categories"], l["verbs"]}, " | "))
 	}
@@ -174,19 +158,28 @@ func TestSelectableFields(t *testing.T) {
 // shown, prefixes are not shared.
 func TestRowsAreWhole(t *testing.T) {
 	prefixes := map[string]string{}
+	types := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, apiextensionsv1.AddToScheme, apiregistrationv1.AddToScheme} {
+		if err := add(types); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, r := range api.Resources(api.Deps{}) {
 		name := r.GroupVersionResource().String()
-		kinds, _, err := scheme.Scheme.ObjectKinds(r.New())
+		kinds, _, err := types.ObjectKinds(r.New())
 		if err != nil || !slices.Contains(kinds, r.Kind) {
 			t.Errorf("%s: New returns %v (%v)", name, kinds, err)
 		}
 		if r.Creator != nil {
 			continue
 		}
+		if r.Computed != nil && r.StoragePrefix != "" {
+			t.Errorf("%s: computed and stored", name)
+		}
 		if !meta.IsListType(r.NewList()) {
 			t.Errorf("%s: NewList returns no list", name)
 		}
-		if other, taken := prefixes[r.StoragePrefix]; taken && r.StoredAs == nil && !strings.Contains(other, r.Kind.Kind) {
+		if other, taken := prefixes[r.StoragePrefix]; taken && r.StoredAs == nil && r.Computed == nil && !strings.Contains(other, r.Kind.Kind) {
 			t.Errorf("%s: prefix %q is %s's", name, r.StoragePrefix, other)
 		}
 		prefixes[r.StoragePrefix] = r.Kind.Kind

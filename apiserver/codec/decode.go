@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "sigs.k8s.io/json"
@@ -13,7 +14,7 @@ import (
 )
 
 // Decode reads a body into an empty object, whose kind and apiVersion stay
-// empty. The body may leave its kind or apiVersion out; want is then meant, and
+// empty unless it has no Go type. The body may leave its kind or apiVersion out; want is then meant, and
 // when want has no version, any will do. It
 // returns the kind that the body claims to be. With strict, unknown and
 // duplicate fields come back in warnings, the object is still filled. Errors are about the
@@ -26,7 +27,9 @@ func Decode(f Format, body []byte, want schema.GroupVersionKind, into runtime.Ob
 		got, warnings, err = decodeText(f, body, want, into, strict)
 	}
 	if err == nil {
-		into.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+		if _, untyped := into.(*unstructured.Unstructured); !untyped {
+			into.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+		}
 		return got, warnings, nil
 	}
 	return got, nil, explain(err, body, got, want)
@@ -40,6 +43,10 @@ func decodeText(f Format, body []byte, want schema.GroupVersionKind, into runtim
 			return schema.GroupVersionKind{}, nil, err
 		}
 		body, warnings = converted, duplicates
+	}
+	if u, untyped := into.(*unstructured.Unstructured); untyped {
+		got, more, err := decodeUntyped(body, want, u, strict)
+		return got, append(warnings, more...), err
 	}
 	got, err := kindOf(body, want)
 	if err != nil {

@@ -114,6 +114,8 @@ func storageVersionHash(row *registry.Resource) string {
 	switch {
 	case row.StoredAs != nil:
 		stored = row.StoredAs.Kind
+	case row.Codec != nil:
+		stored = row.Codec.Stored
 	case row.StoragePrefix == "":
 		return ""
 	}

@@ -32,9 +32,9 @@ import (
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
-// converter knows the schemas of all built-in types. Parsing them takes tens
+// Converter knows the schemas of all built-in types. Parsing them takes tens
 // of milliseconds, so it is put off until somebody applies.
-var converter = sync.OnceValue(func() managedfields.TypeConverter {
+var Converter = sync.OnceValue(func() managedfields.TypeConverter {
 	return applyconfigurations.NewTypeConverter(scheme.Scheme)
 })
 
@@ -49,11 +49,43 @@ type Manager struct {
 func New(row *registry.Resource, part string) *Manager {
 	m := &Manager{row: row}
 	m.inner = sync.OnceValues(func() (*managedfields.FieldManager, error) {
+		if row.Schema != nil {
+			return untyped(row, part)
+		}
 		return managedfields.NewDefaultFieldManager(
-			converter(), scheme.Scheme, defaulter{row}, scheme.Scheme,
+			Converter(), scheme.Scheme, defaulter{row}, scheme.Scheme,
 			row.Kind, row.Kind.GroupVersion(), part, ignored(row, part))
 	})
 	return m
+}
+
+// untyped makes the manager of a kind without a Go type.
+func untyped(row *registry.Resource, part string) (*managedfields.FieldManager, error) {
+	types, err := row.Schema.Types()
+	if err != nil {
+		return nil, err
+	}
+	return managedfields.NewDefaultCRDFieldManager(
+		types, row.Schema.Versions, defaulter{row}, creator{},
+		row.Kind, row.Kind.GroupVersion(), part, ignored(row, part))
+}
+
+// creator makes objects of kinds without a Go type.
+type creator struct{}
+
+// New implements runtime.ObjectCreater.
+func (creator) New(kind schema.GroupVersionKind) (runtime.Object, error) {
+	obj := &unstructured.Unstructured{}
+	obj.SetGroupVersionKind(kind)
+	return obj, nil
+}
+
+// settled takes away the kind that typed objects do not carry.
+func (m *Manager) settled(obj runtime.Object) runtime.Object {
+	if m.row.Schema == nil {
+		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	}
+	return obj
 }
 
 type defaulter struct{ row *registry.Resource }
@@ -101,9 +133,7 @@ func (m *Manager) Track(live, obj runtime.Object, manager string) (runtime.Objec
 	if err != nil {
 		return nil, err
 	}
-	out := inner.UpdateNoErrors(live.DeepCopyObject(), obj, manager)
-	out.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
-	return out, nil
+	return m.settled(inner.UpdateNoErrors(live.DeepCopyObject(), obj, manager)), nil
 }
 
 // recorded reports whether an object has a record, or asks to drop it.
@@ -128,8 +158,7 @@ func (m *Manager) Apply(live runtime.Object, configuration []byte, manager strin
 	if err != nil {
 		return nil, wordError(err)
 	}
-	out.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
-	return out, nil
+	return m.settled(out), nil
 }
 
 func (m *Manager) parse(configuration []byte) (*unstructured.Unstructured, error) {

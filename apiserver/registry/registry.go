@@ -27,8 +27,16 @@ type Resource struct {
 	Verbs []string
 
 	// New and NewList return empty objects of the Go type. They are nil for
-	// nothing but a resource whose list does not exist (Creator below).
+	// nothing but a resource whose list does not exist (Creator below). Kinds
+	// without a Go type are *unstructured.Unstructured with their apiVersion
+	// and kind, and have a Schema.
 	New, NewList func() runtime.Object
+	// ListKind is the kind of lists; empty: Kind with "List" after it.
+	ListKind string
+	// Schema stands in for the Go type of kinds that have none; else nil.
+	Schema *Schema
+	// Deprecation is a text that every request for the resource is warned with.
+	Deprecation string
 
 	// StoragePrefix is the folder below /registry/ in which Kubernetes keeps
 	// the resource ("pods", "services/specs", "minions"). Empty for resources
@@ -38,6 +46,8 @@ type Resource struct {
 	TTL func(runtime.Object) time.Duration
 	// StoredAs is set when the objects are stored as another row's version.
 	StoredAs *Conversion
+	// Codec reads and writes what is stored; nil: by the Go types.
+	Codec *Codec
 
 	// Strategy governs writes to the main resource.
 	Strategy Strategy
@@ -47,6 +57,9 @@ type Resource struct {
 	// Creator makes POST an action without storage (reviews). All else about
 	// storage is then empty.
 	Creator Action
+	// Computed makes the objects of a resource that is not stored, for each get
+	// and list. All else about storage is then empty.
+	Computed func(ctx context.Context) ([]runtime.Object, error)
 
 	// Columns are what kubectl get shows, after the name column is included
 	// by the row itself. Empty: name and age.
@@ -64,6 +77,14 @@ type Resource struct {
 // GroupResource names the resource without its version.
 func (r *Resource) GroupResource() schema.GroupResource {
 	return schema.GroupResource{Group: r.Kind.Group, Resource: r.Name}
+}
+
+// ListKindName is the kind of the resource's lists.
+func (r *Resource) ListKindName() string {
+	if r.ListKind != "" {
+		return r.ListKind
+	}
+	return r.Kind.Kind + "List"
 }
 
 // GroupVersionResource names the resource as clients address it.
@@ -116,6 +137,9 @@ type DeleteStrategy struct {
 	// PrepareForDelete changes an object whose deletion has begun but is not
 	// over (a namespace becomes Terminating).
 	PrepareForDelete func(ctx context.Context, obj runtime.Object)
+	// Finalizer is added to an object when its deletion begins, for whoever
+	// cleans up after it; empty: none.
+	Finalizer string
 	// OrphanByDefault: dependents stay unless the client says otherwise.
 	OrphanByDefault bool
 	// ReturnObject: the answer to a deletion that removed the object is the

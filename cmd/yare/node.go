@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	kubeletconfig "k8s.io/kubelet/config/v1beta1"
@@ -43,6 +44,8 @@ type nodeConfig struct {
 	// client reaches the API server as this node, once ready is closed.
 	client *rest.Config
 	ready  <-chan struct{}
+	// informers, if set, are those of the process.
+	informers informers.SharedInformerFactory
 	// clientCA vouches for those who call the kubelet, serving is what it
 	// proves itself with.
 	clientCA *x509.CertPool
@@ -159,7 +162,7 @@ func (c *nodeConfig) kubelet(client kubernetes.Interface, endpoint string) (*kub
 	}
 	settings := kubeletconfig.KubeletConfiguration{
 		ClusterDNS: []string{c.clusterDNS}, ClusterDomain: c.clusterDomain,
-		CgroupRoot: c.options.cgroupRoot, PodLogsDir: c.options.podLogDir, Port: c.options.kubeletPort,
+		CgroupRoot: c.options.cgroupRoot, PodLogsDir: c.options.podLogDir, Port: c.options.kubeletPort, HealthzPort: &c.options.healthPort,
 		StaticPodPath: filepath.Join(c.options.dataDir, "static-pods"),
 	}
 	return kubelet.New(kubelet.Config{
@@ -199,7 +202,8 @@ func (c *nodeConfig) proxy(client kubernetes.Interface) (*kubeproxy.Proxy, error
 		return nil, err
 	}
 	return kubeproxy.New(kubeproxy.Config{
-		Client: client, NodeName: c.options.name, ClusterCIDRs: clusterCIDRs, Logger: c.logger.With("component", "kube-proxy"),
+		Client: client, Informers: c.informers, NodeName: c.options.name, ClusterCIDRs: clusterCIDRs,
+		HealthAddr: c.options.proxyHealth, MetricsAddr: c.options.proxyMetrics, Logger: c.logger.With("component", "kube-proxy"),
 	})
 }
 
@@ -210,7 +214,8 @@ func (c *nodeConfig) podNetwork(client kubernetes.Interface) (*podnetwork.Agent,
 		return nil, err
 	}
 	config := c.options.podNetwork()
-	config.Client, config.NodeName, config.ClusterCIDRs = client, c.options.name, clusterCIDRs
+	config.Client, config.Informers = client, c.informers
+	config.NodeName, config.ClusterCIDRs = c.options.name, clusterCIDRs
 	config.Logger = c.logger.With("component", "pod-network")
 	return podnetwork.New(config)
 }

@@ -157,7 +157,7 @@ func (s *server) afterStart(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	scheduler, err := newScheduler(s.api.configFor(system("kube-scheduler"), "kube-scheduler"), alone(), s.api.Metrics(), s.logger)
+	scheduler, err := newScheduler(s.api.configFor(system("kube-scheduler"), "kube-scheduler"), s.api.informers, alone(), s.api.Metrics(), s.logger)
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,8 @@ func (s *server) runNode(ctx context.Context) error {
 	return runNode(ctx, nodeConfig{
 		options: options, logger: s.logger, progress: s.progress,
 		client: s.api.configFor(system("node:"+options.name, "system:nodes"), "kubelet"), ready: s.api.ready,
-		clientCA: s.keys.CAPool(), serving: s.kubelet.GetCertificate,
+		informers: s.api.informers,
+		clientCA:  s.keys.CAPool(), serving: s.kubelet.GetCertificate,
 		clusterDNS: dns.String(), clusterDomain: s.options.clusterDomain, clusterCIDR: s.options.controllers.clusterCIDR,
 		whenReady: func() { s.progress.next(s.options.kubeconfig) },
 	})
@@ -202,7 +203,7 @@ func (s *server) controllers() (*controllers.Manager, error) {
 		}
 		return s.api.configFor(info, "kube-controller-manager/"+identity), nil
 	}
-	return s.options.controllers.manager(configFor, signing, s.keys.CA.PEM(), s.api.Metrics(), s.logger)
+	return s.options.controllers.manager(configFor, s.api.informers, signing, s.keys.CA.PEM(), s.api.Metrics(), s.logger)
 }
 
 // ensureToken makes nodes able to join, and writes down how.

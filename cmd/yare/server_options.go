@@ -75,6 +75,9 @@ func (o *serverOptions) complete() error {
 		return err
 	}
 	o.api.bootstrapTokens = true
+	if o.api.opa.stateDir == "" {
+		o.api.opa.stateDir = filepath.Join(dataDir, "opa")
+	}
 	o.controllers.serviceCIDR = o.api.serviceCIDR
 	o.controllers.allocateNodeCIDRs = true
 	o.controllers.approveServing = true

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/yare-io/yare/apiserver/authn"
 	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
@@ -72,6 +73,9 @@ func (o *apiServerOptions) servingPair() (*pki.KeyPair, error) {
 	if err != nil {
 		return nil, err
 	}
+	if pair, err := o.givenPair(); pair != nil || err != nil {
+		return pair, err
+	}
 	authority, err := pki.LoadAuthority(o.certDir, "apiserver-ca", "apiserver-ca")
 	if err != nil {
 		return nil, err
@@ -79,6 +83,21 @@ func (o *apiServerOptions) servingPair() (*pki.KeyPair, error) {
 	return authority.Ensure(o.certDir, pki.Profile{
 		Name: "apiserver", User: "kube-apiserver", Hosts: []string{address.String(), "127.0.0.1", "localhost"},
 	})
+}
+
+// givenPair is the certificate that somebody else has put into --cert-dir,
+// where Kubernetes looks for one too; nil when there is none.
+func (o *apiServerOptions) givenPair() (*pki.KeyPair, error) {
+	cert, key := filepath.Join(o.certDir, "apiserver.crt"), filepath.Join(o.certDir, "apiserver.key")
+	if _, err := os.Stat(filepath.Join(o.certDir, "apiserver-ca.crt")); err == nil {
+		return nil, nil // our own
+	}
+	for _, file := range []string{cert, key} {
+		if _, err := os.Stat(file); err != nil {
+			return nil, nil //nolint:nilerr // half a pair is none
+		}
+	}
+	return pki.LoadKeyPair(cert, key)
 }
 
 // clusterTrust is the trust of a server whose keys are all in one place.

@@ -62,12 +62,27 @@ func (r *Resource) Get(ctx context.Context, key string, minRevision int64) (*Obj
 	return nil, fmt.Errorf("get %s: %w", key, storage.ErrNotFound)
 }
 
+// Current returns the object that the cache has for a key now, without waiting
+// for anything.
+func (r *Resource) Current(key string) (*Object, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.objects.get(key)
+}
+
 func (r *Resource) getStore(ctx context.Context, key string) (*Object, error) {
 	kv, err := r.cache.store.Get(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	return r.decode(kv)
+}
+
+// Len is how many objects there are, as far as the cache has come.
+func (r *Resource) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.objects.byKey.Len()
 }
 
 // List returns objects in the order of their keys, as of one revision. An exact

@@ -287,3 +287,29 @@ func (r *Resource) wakeAll() {
 		t.changed.wake()
 	}
 }
+
+// Refresh decodes all objects again, as when the definition by which they are
+// decoded has changed. No watch sees an event for it.
+func (r *Resource) Refresh(ctx context.Context) error {
+	if err := r.WaitReady(ctx); err != nil {
+		return err
+	}
+	updates, err := r.fetch(ctx, 0)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, u := range updates {
+		old, ok := r.objects.get(u.key)
+		switch {
+		case u.err != nil && ok && old.Revision == u.revision:
+			r.broken[u.key] = u.err
+		case u.err == nil && (!ok && r.broken[u.key] != nil || ok && old.Revision == u.revision):
+			delete(r.broken, u.key)
+			r.objects.put(u.object)
+		}
+	}
+	r.clone, r.kept = nil, nil
+	return nil
+}

@@ -1,0 +1,75 @@
+package codec
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	kjson "sigs.k8s.io/json"
+)
+
+// Objects without a Go type carry their kind and apiVersion with them; in all
+// else their bare form is that of others.
+
+// marshalBare returns the JSON of an object without kind and apiVersion.
+func marshalBare(obj runtime.Object) ([]byte, error) {
+	u, ok := obj.(*unstructured.Unstructured)
+	if !ok {
+		return json.Marshal(obj)
+	}
+	bare := make(map[string]any, len(u.Object))
+	for name, value := range u.Object {
+		if name != "kind" && name != "apiVersion" {
+			bare[name] = value
+		}
+	}
+	return json.Marshal(bare)
+}
+
+// decodeUntyped reads JSON into an object without a Go type.
+func decodeUntyped(body []byte, want schema.GroupVersionKind, into *unstructured.Unstructured, strict bool) (schema.GroupVersionKind, []error, error) {
+	var (
+		content  map[string]any
+		warnings []error
+		err      error
+	)
+	if strict {
+		warnings, err = kjson.UnmarshalStrict(body, &content)
+	} else {
+		err = kjson.UnmarshalCaseSensitivePreserveInts(body, &content)
+	}
+	if err == nil && content == nil {
+		err = errors.New("the body must be a JSON object")
+	}
+	if err != nil {
+		return schema.GroupVersionKind{}, nil, fmt.Errorf("couldn't get version/kind; json parse error: %w", err)
+	}
+	apiVersion, isText := text(content, "apiVersion")
+	kind, kindIsText := text(content, "kind")
+	if !isText || !kindIsText {
+		return schema.GroupVersionKind{}, nil, errors.New("couldn't get version/kind; json parse error: apiVersion and kind must be strings")
+	}
+	got, err := complete(apiVersion, kind, want)
+	if err != nil {
+		return got, nil, err
+	}
+	if !matches(got, want) {
+		return got, nil, &MismatchError{Got: got, Want: want}
+	}
+	into.Object = content
+	into.SetGroupVersionKind(got)
+	return got, warnings, nil
+}
+
+// text returns a string that may be missing.
+func text(content map[string]any, name string) (string, bool) {
+	value, there := content[name]
+	if !there || value == nil {
+		return "", true
+	}
+	s, ok := value.(string)
+	return s, ok
+}

@@ -1,0 +1,126 @@
+package kubectl
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/yare-io/yare/test/cluster"
+)
+
+// TestKubectlCommands runs what is not about one resource: the generators, and
+// the commands that look at the cluster as a whole.
+func TestKubectlCommands(t *testing.T) {
+	node := cluster.StartServer(t, cluster.NewLAN(t).NewHost("one"), "--disable-agent", "--storage-backend=memory")
+	waitForAccount(t, node)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "app.conf"), []byte("a=b\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ command, want string }{
+		{"create namespace made", "namespace/made created"},
+		{"create configmap made --from-literal=a=b --from-file=" + dir + "/app.conf", "configmap/made created"},
+		{"create secret generic made --from-literal=a=b", "secret/made created"},
+		{"create secret docker-registry pull --docker-username=u --docker-password=p --docker-server=example.com", "secret/pull created"},
+		{"create serviceaccount made", "serviceaccount/made created"},
+		{"create token made", "."},
+		{"create role made --verb=get,list --resource=pods,services", "role.rbac.authorization.k8s.io/made created"},
+		{"create rolebinding made --role=made --serviceaccount=default:made", "rolebinding.rbac.authorization.k8s.io/made created"},
+		{"create clusterrole made --verb=get --resource=nodes", "clusterrole.rbac.authorization.k8s.io/made created"},
+		{"create clusterrolebinding made --clusterrole=made --user=jane", "clusterrolebinding.rbac.authorization.k8s.io/made created"},
+		{"create quota made --hard=configmaps=10", "resourcequota/made created"},
+		{"create priorityclass made --value=7", "priorityclass.scheduling.k8s.io/made created"},
+		{"create poddisruptionbudget made --selector=app=made --min-available=1", "poddisruptionbudget.policy/made created"},
+		{"create deployment made --image=yare.local/demo:v1 --replicas=2", "deployment.apps/made created"},
+		{"create job made --image=yare.local/demo:v1", "job.batch/made created"},
+		{"create cronjob made --image=yare.local/demo:v1 --schedule=@yearly", "cronjob.batch/made created"},
+		{"create job second --from=cronjob/made", "job.batch/second created"},
+		{"create ingress made --rule=example.com/=made:80", "ingress.networking.k8s.io/made created"},
+		{"create service clusterip one --tcp=80:8080", "service/one created"},
+		{"create service nodeport two --tcp=80:8080", "service/two created"},
+		{"create service externalname three --external-name=example.com", "service/three created"},
+		{"run made --image=yare.local/demo:v1 --labels=app=made", "pod/made created"},
+		{"expose pod made --port=80 --name=four", "service/four exposed"},
+		{"expose deployment made --port=80", "service/made exposed"},
+		{"autoscale deployment made --min=1 --max=3 --cpu=50%", "autoscaled"},
+		{"scale deployment made --replicas=1 --current-replicas=2", "deployment.apps/made scaled"},
+		{"set image deployment/made demo=yare.local/demo:v2", "deployment.apps/made image updated"},
+		{"set env deployment/made A=B", "deployment.apps/made env updated"},
+		{"set resources deployment/made --limits=cpu=100m,memory=64Mi", "resource requirements updated"},
+		{"set serviceaccount deployment/made made", "serviceaccount updated"},
+		{"set selector service/one app=made", "selector updated"},
+		{"rollout history deployment/made", "REVISION"},
+		{"rollout pause deployment/made", "paused"},
+		{"rollout resume deployment/made", "resumed"},
+		{"rollout restart deployment/made", "restarted"},
+		{"wait --for=create pod/made --timeout=10s", "condition met"},
+		{"get pods --sort-by=.metadata.name --show-labels", "app=made"},
+		{"get all -A", "service/kubernetes"},
+		{"get pods --field-selector=metadata.name=made -o custom-columns=NAME:.metadata.name,PHASE:.status.phase", "Pending"},
+		{"get --raw /api/v1/namespaces/default/pods/made", `"kind":"Pod"`},
+		{"auth can-i create pods", "yes"},
+		{"auth can-i --list --as=system:serviceaccount:default:made", "services"},
+		{"auth can-i get secrets --as=jane", "no"},
+		{"auth whoami", "kubernetes-admin"},
+		{"auth reconcile -f -", "reconciled"},
+		{"api-resources --namespaced=false", "namespaces"},
+		{"api-versions", "apps/v1"},
+		{"cluster-info", "is running at"},
+		{"cluster-info dump --output-directory=" + dir, "dumped to"},
+		{"version", "Server Version: v1.37"},
+		{"explain deployment.spec.strategy.rollingUpdate", "maxSurge"},
+		{"events", ""},
+		{"taint nodes --all key=value:NoSchedule", "tainted"},
+		{"cordon made-node", "cordoned"},
+		{"uncordon made-node", "uncordoned"},
+		{"certificate approve made-request", "approved"},
+		{"replace -f -", "replaced"},
+		{"delete deployment,service,job,cronjob,pod -l app=made --now", "deleted"},
+		{"delete namespace made", "deleted"},
+	} {
+		t.Run(step.command, func(t *testing.T) {
+			out, err := node.KubectlInput(inputOf(t, node, step.command), strings.Fields(step.command)...)
+			if err != nil && !(strings.Contains(step.command, "can-i") && strings.HasPrefix(out, "no")) {
+				t.Errorf("%v\n%s", err, out)
+			}
+			if !strings.Contains(out, step.want) {
+				t.Errorf("printed %q, want %q", out, step.want)
+			}
+		})
+	}
+	if _, err := node.Kubectl("top", "nodes"); err == nil || !strings.Contains(err.Error(), "Metrics API not available") {
+		t.Errorf("top without metrics said %v", err)
+	}
+}
+
+// inputOf prepares what a command needs beside its words.
+func inputOf(t *testing.T, node *cluster.Node, command string) string {
+	t.Helper()
+	samples := readSamples(t)
+	rename := func(kind, name string) string {
+		for gvk, s := range samples {
+			if gvk.Kind == kind {
+				return strings.ReplaceAll(s.manifest, "name: sample", "name: "+name)
+			}
+		}
+		t.Fatalf("no sample of a %s", kind)
+		return ""
+	}
+	apply := func(manifest string) {
+		if out, err := node.KubectlInput(manifest, "apply", "-f", "-"); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	switch {
+	case strings.HasPrefix(command, "taint"):
+		apply(rename("Node", "made-node"))
+	case strings.HasPrefix(command, "certificate"):
+		apply(rename("CertificateSigningRequest", "made-request"))
+	case strings.HasPrefix(command, "replace"):
+		return rename("ConfigMap", "made")
+	case strings.HasPrefix(command, "auth reconcile"):
+		return rename("ClusterRole", "made")
+	}
+	return ""
+}
