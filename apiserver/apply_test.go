@@ -101,7 +101,4 @@ func TestConfigurationsThatCannotBeApplied(t *testing.T) {
 	if got := h.do(t, "PATCH", mapsPath+"/a", "kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\n", "Content-Type", apply); got.code != 422 {
 		t.Errorf("without a manager: %d %s", got.code, got.body)
 	}
-	if got := h.do(t, "PATCH", "/apis/apps/v1/namespaces/default/deployments/d/scale?fieldManager=m", "{}", "Content-Type", apply); got.code != 415 {
-		t.Errorf("scale: %d %s", got.code, got.body)
-	}
 }

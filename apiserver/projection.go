@@ -65,11 +65,50 @@ func (s *Server) patchProjection(r *http.Request, c *call) (runtime.Object, erro
 		return nil, err
 	}
 	if p.kind == types.ApplyYAMLPatchType {
-		return nil, fmt.Errorf("%w: server-side apply to %s/%s", codec.ErrUnsupported, c.res.row.Name, c.sub.Name)
+		return s.applyProjection(r, c, p)
 	}
 	return s.writeProjection(r, c, p.options, p.options.DryRun, p.options.FieldManager, func(old runtime.Object) (runtime.Object, error) {
 		return p.apply(r, c, old, fresh{old})
 	})
+}
+
+// applyProjection applies a configuration to a projection. Who owns what is
+// written down on the object below.
+func (s *Server) applyProjection(r *http.Request, c *call, p *clientPatch) (runtime.Object, error) {
+	if c.res.row.Schema != nil {
+		return nil, fmt.Errorf("%w: server-side apply to %s/%s", codec.ErrUnsupported, c.res.row.Name, c.sub.Name)
+	}
+	if err := p.checkConfiguration(r.Context(), c); err != nil {
+		return nil, err
+	}
+	ctx, projection, scale := r.Context(), c.sub.Projection, fieldmanager.NewScale(c.res.row, c.sub)
+	wr := newWrite(ctx, c, admission.Update, p.options, p.options.DryRun, p.options.FieldManager)
+	wr.strategy, wr.fields = &c.res.row.Strategy, nil
+	below := *wr
+	below.projected = true
+	obj, err := s.update(ctx, &below, func(old *current) (runtime.Object, error) {
+		before, err := projection.From(old.obj)
+		if err != nil {
+			return nil, err
+		}
+		force := p.options.Force != nil && *p.options.Force
+		after, record, err := scale.Apply(old.obj, before.DeepCopyObject(), p.body, p.options.FieldManager, force)
+		if err != nil {
+			return nil, err
+		}
+		if after, err = s.admitProjection(r, wr, projection, after, before); err != nil {
+			return nil, err
+		}
+		obj := old.obj.DeepCopyObject()
+		if err := projection.Into(after, obj); err != nil {
+			return nil, err
+		}
+		return obj, record(obj)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return projection.From(obj)
 }
 
 // writeProjection changes an object as its changed projection says. Admission
