@@ -29,6 +29,7 @@ type kubeletOptions struct {
 	runtimeEndpoint                   string
 	healthPort                        int32
 	healthAddress                     string
+	eviction                          evictionOptions
 }
 
 func (o *kubeletOptions) add(flags *pflag.FlagSet) {
@@ -44,6 +45,7 @@ func (o *kubeletOptions) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.taints, "register-with-taints", nil, "taints for this node when it registers, as key=value:effect")
 	flags.Int32Var(&o.healthPort, "healthz-port", 10248, "port of the health check, without TLS; 0 for none")
 	flags.StringVar(&o.healthAddress, "healthz-bind-address", "127.0.0.1", "address of the health check")
+	o.eviction.add(flags)
 	flags.StringVar(&o.runtimeEndpoint, "container-runtime-endpoint", "", "CRI socket of the container runtime (default: of the configuration)")
 }
 
@@ -79,7 +81,9 @@ func (o *kubeletOptions) run(ctx context.Context, flags *pflag.FlagSet, logs *lo
 	if err != nil {
 		return err
 	}
-	o.override(flags, settings)
+	if err := o.override(flags, settings); err != nil {
+		return err
+	}
 	kubelet.SetDefaults(settings)
 	node := nodeConfig{logger: logger, options: &nodeOptions{name: o.hostname, ip: o.nodeIP, kubeletPort: settings.Port}}
 	if err := node.options.complete(o.rootDir); err != nil {
@@ -108,13 +112,18 @@ func (o *kubeletOptions) run(ctx context.Context, flags *pflag.FlagSet, logs *lo
 }
 
 // override lets flags that were given win over the configuration file.
-func (o *kubeletOptions) override(flags *pflag.FlagSet, settings *kubeletconfig.KubeletConfiguration) {
+func (o *kubeletOptions) override(flags *pflag.FlagSet, settings *kubeletconfig.KubeletConfiguration) error {
 	if flags.Changed("healthz-port") {
 		settings.HealthzPort = &o.healthPort
 	}
 	if flags.Changed("healthz-bind-address") {
 		settings.HealthzBindAddress = o.healthAddress
 	}
+	evictionHard, err := o.eviction.thresholds()
+	if evictionHard != nil {
+		settings.EvictionHard = evictionHard
+	}
+	return err
 }
 
 // servingFiles are what the node's own API is served with, from flags or else

@@ -160,8 +160,13 @@ func (c *nodeConfig) kubelet(client kubernetes.Interface, endpoint string) (*kub
 	if err != nil {
 		return nil, err
 	}
+	evictionHard, err := c.options.eviction.thresholds()
+	if err != nil {
+		return nil, err
+	}
 	settings := kubeletconfig.KubeletConfiguration{
-		ClusterDNS: []string{c.clusterDNS}, ClusterDomain: c.clusterDomain,
+		EvictionHard: evictionHard,
+		ClusterDNS:   []string{c.clusterDNS}, ClusterDomain: c.clusterDomain,
 		CgroupRoot: c.options.cgroupRoot, PodLogsDir: c.options.podLogDir, Port: c.options.kubeletPort, HealthzPort: &c.options.healthPort,
 		StaticPodPath: filepath.Join(c.options.dataDir, "static-pods"),
 	}

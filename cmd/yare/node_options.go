@@ -20,6 +20,7 @@ type nodeOptions struct {
 	healthPort      int32
 	proxyHealth     string
 	proxyMetrics    string
+	eviction        evictionOptions
 	hollow          bool
 
 	dataDir string
@@ -37,6 +38,7 @@ func (o *nodeOptions) add(flags *pflag.FlagSet) {
 	flags.Int32Var(&o.healthPort, "healthz-port", 10248, "port of the kubelet's health check, on loopback; 0, or --hollow-node, for none")
 	flags.StringVar(&o.proxyHealth, "healthz-bind-address", "0.0.0.0:10256", "where kube-proxy's health is served, for load balancers; empty for nowhere")
 	flags.StringVar(&o.proxyMetrics, "metrics-bind-address", "127.0.0.1:10249", "where kube-proxy's metrics are served; empty for nowhere")
+	o.eviction.add(flags)
 	flags.BoolVar(&o.hollow, "hollow-node", false, "pretend to run pods, in memory: needs neither root nor a container runtime")
 }
 

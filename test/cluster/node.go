@@ -65,6 +65,9 @@ func newNode(t testing.TB, host *Host) *Node {
 	return n
 }
 
+// EvictNothing is a kubelet's flag that leaves a node without pressure.
+const EvictNothing = "--eviction-hard=memory.available<1Mi"
+
 func (n *Node) common() []string {
 	return []string{
 		"--data-dir=" + n.DataDir,
@@ -72,6 +75,8 @@ func (n *Node) common() []string {
 		"--node-ip=" + n.Address.String(),
 		"--cgroup-root=" + n.CgroupRoot(),
 		"--pod-log-dir=" + filepath.Join(n.DataDir, "pod-logs"),
+		// However full the machine is that the test runs on.
+		EvictNothing,
 	}
 }
 

@@ -135,7 +135,7 @@ clusterDomain: cluster.local
 authentication: {x509: {clientCAFile: %s}}
 `, p.node.CgroupRoot(), p.node.DataDir, p.key("ca.crt"))),
 		"--root-dir="+filepath.Join(p.node.DataDir, "kubelet"), "--container-runtime-endpoint="+endpoint,
-		"--hostname-override=one", "--node-ip="+p.node.Address.String(),
+		cluster.EvictNothing, "--hostname-override=one", "--node-ip="+p.node.Address.String(),
 		"--tls-cert-file="+p.key("kubelet.crt"), "--tls-private-key-file="+p.key("kubelet.key"))
 	p.node.StartPart("kube-proxy",
 		"--kubeconfig="+p.node.WriteKubeconfig(p.keys, "system:kube-proxy"), "--hostname-override=one", "--cluster-cidr=10.244.0.0/16")
