@@ -23,6 +23,7 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 				s.logger.Info("authentication failed", "path", r.URL.Path, "audit", w.Header().Get(auditHeader), "error", err)
 			}
 			s.metrics.authentications.WithLabelValues("failure").Inc()
+			s.auditUnauthenticated(w, r)
 			s.fail(w, r, apierrors.NewUnauthorized("Unauthorized"))
 			return
 		}

@@ -14,16 +14,25 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
+	"github.com/yare-io/yare/apiserver/audit"
 	"github.com/yare-io/yare/apiserver/request"
+)
+
+// Keys of the annotations that say in an audit event what was decided and why.
+const (
+	decisionKey = "authorization.k8s.io/decision"
+	reasonKey   = "authorization.k8s.io/reason"
 )
 
 // authorize asks whether the user may do what the request is about.
 func (s *Server) authorize(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.allowed(r.Context(), attributesOf(r.Context())); err != nil {
+			audit.From(r.Context()).Annotate(decisionKey, "forbid")
 			s.fail(w, r, err)
 			return
 		}
+		audit.From(r.Context()).Annotate(decisionKey, "allow")
 		next.ServeHTTP(w, r)
 	})
 }
@@ -31,6 +40,7 @@ func (s *Server) authorize(next http.Handler) http.Handler {
 // allowed returns nil or the Forbidden that a client gets.
 func (s *Server) allowed(ctx context.Context, a authorizer.Attributes) error {
 	decision, reason, err := s.config.Authorizer.Authorize(ctx, a)
+	audit.From(ctx).Annotate(reasonKey, reason)
 	if decision == authorizer.DecisionAllow {
 		return nil
 	}

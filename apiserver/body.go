@@ -63,6 +63,7 @@ func (c *call) decode(ctx context.Context, f codec.Format, body []byte, into run
 	if err != nil {
 		return apierrors.NewBadRequest(err.Error())
 	}
+	auditBody(ctx, got, into)
 	return strictness(ctx, got, c.kind(), problems, fieldValidation)
 }
 

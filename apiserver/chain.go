@@ -16,8 +16,10 @@ func (s *Server) chain(routes http.Handler) http.Handler {
 		s.measure,      // metrics
 		s.recoverPanic, // 500 instead of a dead connection
 		s.warn,         // warnings reach the client
+		s.allowOrigins, // browsers
 		s.limitTime,    // deadlines
 		s.authenticate, // who asks
+		s.audit,        // who did what, written down
 		s.impersonate,  // on whose behalf
 		s.limitFlow,    // how many at once
 		s.authorize,    // whether they may

@@ -57,7 +57,7 @@ func (c checkCollector) Describe(out chan<- *prometheus.Desc) { out <- c.desc }
 // Collect implements prometheus.Collector.
 func (c checkCollector) Collect(out chan<- prometheus.Metric) {
 	ctx := c.server.stopping
-	for _, check := range c.server.health.List() {
+	for _, check := range c.server.health.All() {
 		passes := 0.0
 		if check.Check(ctx) == nil {
 			passes = 1

@@ -59,6 +59,7 @@ func (s *Server) replyStatus(w http.ResponseWriter, r *http.Request, a answer, s
 	if code == 0 {
 		code = http.StatusOK
 	}
+	auditReply(r.Context(), statusKind, status)
 	body, err := renderStatus(a.out, status)
 	if err != nil {
 		return err

@@ -28,6 +28,12 @@ type call struct {
 // serveResource finds the row that a request is for and the handler of its
 // verb.
 func (s *Server) serveResource(w http.ResponseWriter, r *http.Request) {
+	if info := request.From(r.Context()); s.config.Elsewhere != nil && info.IsResource && info.Group != "" {
+		if other := s.config.Elsewhere(info.Group, info.Version); other != nil {
+			other.ServeHTTP(w, r)
+			return
+		}
+	}
 	c, err := s.find(r)
 	if err == nil {
 		err = s.handle(w, r, c)

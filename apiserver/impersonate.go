@@ -5,6 +5,7 @@ import (
 
 	genericrequest "k8s.io/apiserver/pkg/endpoints/request"
 
+	"github.com/yare-io/yare/apiserver/audit"
 	"github.com/yare-io/yare/apiserver/authn/impersonation"
 )
 
@@ -19,6 +20,7 @@ func (s *Server) impersonate(next http.Handler) http.Handler {
 		}
 		if who != nil {
 			impersonation.Strip(r.Header)
+			audit.From(r.Context()).Impersonate(who)
 			r = r.WithContext(genericrequest.WithUser(r.Context(), who))
 		}
 		next.ServeHTTP(w, r)

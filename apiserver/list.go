@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/yare-io/yare/apiserver/audit"
 	"github.com/yare-io/yare/apiserver/codec"
 	"github.com/yare-io/yare/apiserver/table"
 	"github.com/yare-io/yare/storage"
@@ -33,6 +34,12 @@ func (s *Server) handleList(w http.ResponseWriter, r *http.Request, c *call) err
 	body, err := a.renderList(r.Context(), c.res, meta, page.Objects)
 	if err != nil {
 		return err
+	}
+	if record := audit.From(r.Context()); record.WantsResponse() {
+		plain := answer{kind: a.kind}
+		if whole, err := plain.renderList(r.Context(), c.res, meta, page.Objects); err == nil {
+			record.ResponseObject(whole)
+		}
 	}
 	s.send(w, r, http.StatusOK, a.out.Format.MediaType(), prettify(a.out, body))
 	return nil

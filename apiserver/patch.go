@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/apiserver/audit"
 	"github.com/yare-io/yare/apiserver/codec"
 	"github.com/yare-io/yare/apiserver/fieldmanager"
 	"github.com/yare-io/yare/apiserver/patch"
@@ -61,6 +62,9 @@ func (s *Server) readPatch(r *http.Request, c *call) (*clientPatch, error) {
 		return nil, err
 	}
 	body, err := s.readBody(r)
+	if kind != types.ApplyYAMLPatchType {
+		audit.From(r.Context()).RequestObject(body)
+	}
 	return &clientPatch{kind: kind, body: body, options: options}, err
 }
 

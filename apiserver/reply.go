@@ -82,6 +82,7 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, code int, a answe
 		s.fail(w, r, err)
 		return
 	}
+	auditReply(r.Context(), a.kind, obj)
 	s.send(w, r, code, a.out.Format.MediaType(), prettify(a.out, body))
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"sync"
 	"sync/atomic"
 
@@ -20,6 +21,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/apiserver/audit"
 	"github.com/yare-io/yare/apiserver/flowcontrol"
 	"github.com/yare-io/yare/apiserver/health"
 	"github.com/yare-io/yare/apiserver/registry"
@@ -51,6 +53,9 @@ type Config struct {
 	// "/openapi/v3". They are called for GET and HEAD, after authorization;
 	// rows is cheap and may be called for every request.
 	Documents func(rows func() []*registry.Resource) map[string]http.Handler
+	// Elsewhere returns who serves a group and version in place of this server,
+	// nil when it does so itself; a nil function: it always does.
+	Elsewhere func(group, version string) http.Handler
 	// Checks are parts of /readyz (and, where Live, of /livez and /healthz)
 	// beside the server's own.
 	Checks []Check
@@ -62,6 +67,12 @@ type Config struct {
 	// MaxReadOnly and MaxMutating bound the requests in flight that are not
 	// long-running: 400 and 200 when zero.
 	MaxReadOnly, MaxMutating int
+	// CORSAllowedOrigins match the origins whose pages may use the API from
+	// browsers; none: no page may.
+	CORSAllowedOrigins []*regexp.Regexp
+	// Audit writes down who did what; nil: nobody does. The caller runs its
+	// backends.
+	Audit *audit.Auditor
 	// FlowControl shares the server among its clients, in place of those two
 	// bounds; nil: they hold.
 	FlowControl *flowcontrol.Controller

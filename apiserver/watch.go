@@ -48,12 +48,12 @@ func (s *Server) handleWatch(w http.ResponseWriter, r *http.Request, c *call) er
 	gauge.Inc()
 	defer gauge.Dec()
 	defer s.watches.add(c.info)()
-	stream.begin()
 	if sel.SendInitialEvents == nil || !*sel.SendInitialEvents {
 		leaveFlow(r.Context())
 	} else {
 		stream.begun = func() { leaveFlow(r.Context()) }
 	}
+	stream.begin()
 	stream.run(ctx, events)
 	return nil
 }

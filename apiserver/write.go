@@ -72,6 +72,7 @@ func (s *Server) mutate(ctx context.Context, wr *write, obj, old runtime.Object)
 	}
 	a := wr.attributes
 	a.Object, a.OldObject = obj, old
+	defer auditAdmission(ctx, a)
 	if err := s.admission.Admit(ctx, a); err != nil {
 		return nil, err
 	}
@@ -86,6 +87,7 @@ func (s *Server) judge(ctx context.Context, wr *write, obj, old runtime.Object) 
 	}
 	a := wr.attributes
 	a.Object, a.OldObject = obj, old
+	defer auditAdmission(ctx, a)
 	if err := s.admission.Validate(ctx, a); err != nil {
 		return err
 	}

@@ -56,3 +56,9 @@ func Names() (all, offByDefault []string) {
 	}
 	return all, offByDefault
 }
+
+// CheckNames reports what is wrong with a --controllers list.
+func CheckNames(list []string) error {
+	_, err := choose(descriptors, list)
+	return err
+}

@@ -17,6 +17,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/yare-io/yare/kubelet/cri"
+	"github.com/yare-io/yare/kubelet/eviction"
 	"github.com/yare-io/yare/kubelet/server"
 )
 
@@ -51,6 +52,8 @@ type Config struct {
 	Capacity v1.ResourceList
 	// WithoutHost: touch nothing of the machine but RootDir: no cgroups, no mounts. For runtimes that live in memory.
 	WithoutHost bool
+	// Observe says what is left of the machine, by eviction signal, in place of measuring it.
+	Observe func() map[eviction.Signal]eviction.Observation
 	// RelistPeriod is how often a runtime that sends no events is listed; one second if 0.
 	RelistPeriod time.Duration
 	// Server, if set, is how the node's own HTTPS API is served: TLS, Authenticator, Authorizer and Metrics. The rest is filled in:
@@ -186,6 +189,10 @@ func setPointer[T any](p **T, usual T) {
 	}
 }
 
+func evictionThresholds(s *kubeletconfig.KubeletConfiguration) ([]eviction.Threshold, error) {
+	return eviction.Thresholds(s.EvictionHard, s.EvictionSoft, s.EvictionSoftGracePeriod, s.EvictionMinimumReclaim)
+}
+
 // Validate refuses settings that cannot be honoured.
 func Validate(s *kubeletconfig.KubeletConfiguration) error {
 	var errs []error
@@ -202,7 +209,8 @@ func Validate(s *kubeletconfig.KubeletConfiguration) error {
 		"memoryManagerPolicy %q is not supported", s.MemoryManagerPolicy)
 	refuse(s.TopologyManagerPolicy != "" && s.TopologyManagerPolicy != kubeletconfig.NoneTopologyManagerPolicy,
 		"topologyManagerPolicy %q is not supported", s.TopologyManagerPolicy)
-	refuse(len(s.EvictionSoft) > 0, "evictionSoft is not supported")
+	_, err := evictionThresholds(s)
+	refuse(err != nil, "%v", err)
 	refuse(s.MemorySwap.SwapBehavior != "" && s.MemorySwap.SwapBehavior != "NoSwap", "memorySwap %q is not supported", s.MemorySwap.SwapBehavior)
 	refuse(s.RunOnce, "runOnce is not supported")
 	refuse(s.ShutdownGracePeriod.Duration > 0 || len(s.ShutdownGracePeriodByPodPriority) > 0, "graceful node shutdown is not supported")

@@ -55,6 +55,8 @@ type Kubelet struct {
 	workers  *podworker.Workers
 	watcher  *cri.Watcher
 	node     *node.Manager
+	images   *images.Collector
+	evictor  *evictor
 
 	mu          sync.Mutex
 	runtimeName string
@@ -79,6 +81,9 @@ func New(config Config) (*Kubelet, error) {
 	}
 	if err := k.measure(); err != nil {
 		return nil, fmt.Errorf("kubelet: %w", err)
+	}
+	if k.evictor, err = newEvictor(k); err != nil {
+		return nil, err
 	}
 	k.assemble()
 	return k, nil
@@ -131,6 +136,7 @@ func (k *Kubelet) assemble() {
 		Client: k.cri, Clock: c.Clock, Logger: k.logger, Period: c.RelistPeriod, OnChange: k.wake, OnList: k.adoptOrphans,
 	}
 	k.node = k.newNode()
+	k.images = k.collector()
 }
 
 func (k *Kubelet) podsDir() string { return filepath.Join(k.config.RootDir, "pods") }
@@ -152,6 +158,7 @@ func (k *Kubelet) newRuntime(recorder events.Recorder) *runtime.Runtime {
 		SeccompDir: filepath.Join(c.RootDir, "seccomp"), MemoryCapacity: k.capacity.Memory().Value(),
 		LowestOOMScore: lowestOOMScore(), SeccompDefault: *s.SeccompDefault,
 		CFSQuota: *s.CPUCFSQuota, CFSPeriod: s.CPUCFSQuotaPeriod.Duration, AllowedUnsafeSysctls: s.AllowedUnsafeSysctls,
+		Handler: k.runtimeHandler,
 	}
 }
 
@@ -178,7 +185,7 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, part := range []func(context.Context){
 		k.node.Run, k.objects.Run, k.statuses.Run, k.probes.Run, k.sources.run, k.watchRuntime, k.runPods,
-		k.rotator().Run, k.collector().Run,
+		k.rotator().Run, k.images.Run, k.evictor.run,
 	} {
 		wg.Go(func() { part(ctx) })
 	}

@@ -60,9 +60,8 @@ func (k *Kubelet) nodeStatus(ctx context.Context, s *v1.NodeStatus) {
 	if images, err := k.cri.ListImages(ctx); err == nil {
 		s.Images = imageList(images, int(*k.config.Settings.NodeStatusMaxImages))
 	}
-	pressure := node.Pressure{}
-	if !k.config.WithoutHost {
-		pressure = node.Measure(k.config.RootDir, k.config.Settings.EvictionHard)
+	pressure := node.Pressure{
+		Memory: k.evictor.has(v1.NodeMemoryPressure), Disk: k.evictor.has(v1.NodeDiskPressure), PID: k.evictor.has(v1.NodePIDPressure),
 	}
 	s.Conditions = node.Conditions(pressure, firstError(runtimeErr, networkErr))
 }
@@ -84,7 +83,20 @@ func (k *Kubelet) readRuntime(ctx context.Context, s *v1.NodeStatus) (runtimeErr
 	if features := status.GetFeatures(); features != nil {
 		s.Features = &v1.NodeFeatures{SupplementalGroupsPolicy: new(features.SupplementalGroupsPolicy)}
 	}
+	s.RuntimeHandlers = handlers(status)
 	return runtimeErr, networkErr
+}
+
+// handlers are the kinds of sandboxes that the runtime says it has; older ones do not say.
+func handlers(status *runtimeapi.StatusResponse) []v1.NodeRuntimeHandler {
+	var out []v1.NodeRuntimeHandler
+	for _, h := range status.GetRuntimeHandlers() {
+		out = append(out, v1.NodeRuntimeHandler{Name: h.Name, Features: &v1.NodeRuntimeHandlerFeatures{
+			RecursiveReadOnlyMounts: new(h.GetFeatures().GetRecursiveReadOnlyMounts()), UserNamespaces: new(h.GetFeatures().GetUserNamespaces()),
+		}})
+	}
+	slices.SortFunc(out, func(a, b v1.NodeRuntimeHandler) int { return cmp.Compare(a.Name, b.Name) })
+	return out
 }
 
 // imageList names the largest images, each with at most five of its names.

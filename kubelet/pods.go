@@ -1,6 +1,9 @@
 package kubelet
 
 import (
+	"context"
+	"fmt"
+
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -9,8 +12,10 @@ import (
 	"github.com/yare-io/yare/kubelet/cgroup"
 	"github.com/yare-io/yare/kubelet/downward"
 	"github.com/yare-io/yare/kubelet/env"
+	"github.com/yare-io/yare/kubelet/eviction"
 	"github.com/yare-io/yare/kubelet/objects"
 	"github.com/yare-io/yare/kubelet/podworker"
+	"github.com/yare-io/yare/kubelet/qos"
 	"github.com/yare-io/yare/kubelet/status"
 )
 
@@ -29,7 +34,19 @@ func (k *Kubelet) admit(pod *v1.Pod, others []*v1.Pod) *status.Verdict {
 		self = registered.DeepCopy()
 	}
 	self.Status.Allocatable = k.allocatable
+	if why := eviction.Refusal(pod, qos.Of(pod), k.evictor.current()); why != "" {
+		return &status.Verdict{Reason: "Evicted", Message: why}
+	}
 	return admission.Check(pod, others, self)
+}
+
+// runtimeHandler asks the API server anew for each sandbox: classes are few, and so are the sandboxes that name one.
+func (k *Kubelet) runtimeHandler(ctx context.Context, name string) (string, error) {
+	class, err := k.config.Client.NodeV1().RuntimeClasses().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("runtime class %q: %w", name, err)
+	}
+	return class.Handler, nil
 }
 
 // tokenReferences forgets a pod's tokens when the pod goes.

@@ -147,10 +147,19 @@ func namespace(name string, annotations map[string]string) *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations}}
 }
 
+// elsewhere is a plugin that another package builds.
+type elsewhere string
+
+func (e elsewhere) Name() string                   { return string(e) }
+func (elsewhere) Handles(admission.Operation) bool { return false }
+
 func TestSelectionOfPlugins(t *testing.T) {
 	build := func(enable, disable []string) ([]string, error) {
 		client := fake.NewClientset()
-		deps := builtin.Deps{Client: client, Informers: informers.NewSharedInformerFactory(client, 0), Authorizer: allowing{}}
+		deps := builtin.Deps{Client: client, Informers: informers.NewSharedInformerFactory(client, 0), Authorizer: allowing{}, Given: map[string]admission.Plugin{}}
+		for _, name := range []string{"MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook"} {
+			deps.Given[name] = elsewhere(name)
+		}
 		plugins, err := builtin.Plugins(deps, enable, disable)
 		var names []string
 		for _, p := range plugins {

@@ -1,7 +1,8 @@
 package builtin
 
 // registry is every plugin in the order they run, which is Kubernetes', and
-// whether it is on by default there.
+// whether it is on by default: as there, but for DenyServiceExternalIPs, which
+// closes CVE-2020-8554.
 var registry = []entry{
 	{"NamespaceLifecycle", true, newNamespaceLifecycle},
 	{"LimitRanger", true, newLimitRanger},
@@ -26,6 +27,11 @@ var registry = []entry{
 	{"ClusterTrustBundleAttest", true, newClusterTrustBundleAttest},
 	{"CertificateSubjectRestriction", true, newCertificateSubjectRestriction},
 	{"DefaultIngressClass", true, newDefaultIngressClass},
-	{"DenyServiceExternalIPs", false, newDenyServiceExternalIPs},
+	{"DenyServiceExternalIPs", true, newDenyServiceExternalIPs},
 	{"PodTopologyLabels", true, newPodTopologyLabels},
+	{"MutatingAdmissionPolicy", true, given("MutatingAdmissionPolicy")},
+	{"MutatingAdmissionWebhook", true, given("MutatingAdmissionWebhook")},
+	{"ValidatingAdmissionPolicy", true, given("ValidatingAdmissionPolicy")},
+	{"ValidatingAdmissionWebhook", true, given("ValidatingAdmissionWebhook")},
+	{"ResourceQuota", true, newResourceQuota},
 }

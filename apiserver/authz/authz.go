@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -33,12 +34,17 @@ type Config struct {
 	// Authorizers stand behind the modes; AlwaysAllow and AlwaysDeny need none.
 	// One that is an authorizer.RuleResolver too also answers RulesFor.
 	Authorizers map[Mode]authorizer.Authorizer
+	// NodeCommandsByGet lets commands be run on nodes through their proxy with
+	// the right to get it alone, as Kubernetes does. Without it the right to
+	// create is needed too.
+	NodeCommandsByGet bool
 }
 
 // Authorizer is the union of the modes, behind one rule of its own: members of
 // system:masters may do everything. It is safe for concurrent use.
 type Authorizer struct {
-	members []authorizer.Authorizer
+	members           atomic.Pointer[[]authorizer.Authorizer]
+	nodeCommandsByGet bool
 }
 
 var (
@@ -48,28 +54,42 @@ var (
 
 // New checks the modes.
 func New(config Config) (*Authorizer, error) {
+	a := &Authorizer{nodeCommandsByGet: config.NodeCommandsByGet}
+	return a, a.Set(config)
+}
+
+// Set changes the modes. On error nothing changes.
+func (a *Authorizer) Set(config Config) error {
+	members, err := config.members()
+	if err == nil {
+		a.members.Store(&members)
+	}
+	return err
+}
+
+func (config Config) members() ([]authorizer.Authorizer, error) {
 	if len(config.Modes) == 0 {
 		return nil, errors.New("at least one authorization mode is needed")
 	}
-	a := &Authorizer{}
+	var members []authorizer.Authorizer
 	for i, mode := range config.Modes {
 		if slices.Contains(config.Modes[:i], mode) {
 			return nil, fmt.Errorf("authorization mode %q is given twice", mode)
 		}
 		switch mode {
 		case AlwaysAllow:
-			a.members = append(a.members, allow{})
+			members = append(members, allow{})
 		case AlwaysDeny:
-			a.members = append(a.members, deny{})
+			members = append(members, deny{})
 		default:
 			member, ok := config.Authorizers[mode]
 			if !ok {
 				return nil, fmt.Errorf("unknown authorization mode %q", mode)
 			}
-			a.members = append(a.members, member)
+			members = append(members, member)
 		}
 	}
-	return a, nil
+	return members, nil
 }
 
 // Authorize implements authorizer.Authorizer. Nobody's opinion is
@@ -78,9 +98,18 @@ func (a *Authorizer) Authorize(ctx context.Context, attributes authorizer.Attrib
 	if info := attributes.GetUser(); info != nil && slices.Contains(info.GetGroups(), user.SystemPrivilegedGroup) {
 		return authorizer.DecisionAllow, "", nil
 	}
+	decision, reason, err := a.ask(ctx, attributes)
+	if decision == authorizer.DecisionAllow && !a.nodeCommandsByGet && runsNodeCommand(attributes) {
+		return a.ask(ctx, asCreate{attributes})
+	}
+	return decision, reason, err
+}
+
+// ask asks the modes in order.
+func (a *Authorizer) ask(ctx context.Context, attributes authorizer.Attributes) (authorizer.Decision, string, error) {
 	var reasons []string
 	var errs []error
-	for _, member := range a.members {
+	for _, member := range *a.members.Load() {
 		decision, reason, err := member.Authorize(ctx, attributes)
 		if decision == authorizer.DecisionAllow {
 			return decision, reason, err
@@ -115,7 +144,7 @@ func (a *Authorizer) RulesFor(ctx context.Context, info user.Info, namespace str
 	var paths []authorizer.NonResourceRuleInfo
 	var errs []error
 	incomplete := false
-	for _, member := range a.members {
+	for _, member := range *a.members.Load() {
 		resolver, ok := member.(authorizer.RuleResolver)
 		if !ok {
 			incomplete = true

@@ -17,8 +17,8 @@ import (
 )
 
 // aggregate is the aggregated document of the core group, or of all others.
-func aggregate(rows []*registry.Resource, core bool) *apidiscoveryv2.APIGroupDiscoveryList {
-	groups := namedGroups(rows)
+func aggregate(v view, core bool) *apidiscoveryv2.APIGroupDiscoveryList {
+	groups := v.groups()
 	if core {
 		groups = []string{""}
 	}
@@ -27,18 +27,22 @@ func aggregate(rows []*registry.Resource, core bool) *apidiscoveryv2.APIGroupDis
 		Items:    []apidiscoveryv2.APIGroupDiscovery{},
 	}
 	for _, name := range groups {
-		if group := aggregateGroup(rows, name); len(group.Versions) > 0 {
+		if group := aggregateGroup(v, name); len(group.Versions) > 0 {
 			list.Items = append(list.Items, group)
 		}
 	}
 	return list
 }
 
-func aggregateGroup(rows []*registry.Resource, name string) apidiscoveryv2.APIGroupDiscovery {
+func aggregateGroup(v view, name string) apidiscoveryv2.APIGroupDiscovery {
 	group := apidiscoveryv2.APIGroupDiscovery{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	for _, v := range versionsOf(rows, name) {
-		version := apidiscoveryv2.APIVersionDiscovery{Version: v, Freshness: apidiscoveryv2.DiscoveryFreshnessCurrent}
-		for _, row := range rowsOf(rows, name, v) {
+	for _, served := range v.versionsOf(name) {
+		if other := v.elsewhere(name, served); other != nil {
+			group.Versions = append(group.Versions, *other)
+			continue
+		}
+		version := apidiscoveryv2.APIVersionDiscovery{Version: served, Freshness: apidiscoveryv2.DiscoveryFreshnessCurrent}
+		for _, row := range rowsOf(v.rows, name, served) {
 			version.Resources = append(version.Resources, aggregateResource(row))
 		}
 		group.Versions = append(group.Versions, version)

@@ -28,13 +28,13 @@ func legacyVersions(rows []*registry.Resource, address string) *metav1.APIVersio
 }
 
 // groupList is the document of /apis.
-func groupList(rows []*registry.Resource) *metav1.APIGroupList {
+func groupList(v view) *metav1.APIGroupList {
 	list := &metav1.APIGroupList{
 		TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"},
 		Groups:   []metav1.APIGroup{},
 	}
-	for _, group := range namedGroups(rows) {
-		list.Groups = append(list.Groups, apiGroup(group, versionsOf(rows, group)))
+	for _, group := range v.groups() {
+		list.Groups = append(list.Groups, apiGroup(group, v.versionsOf(group)))
 	}
 	return list
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -27,6 +28,19 @@ type Config struct {
 	// Address is the host:port that /api tells clients of any network to use.
 	// Empty: /api names none.
 	Address string
+	// Others returns what other servers serve through this one; nil, or an
+	// answer of nil, means nothing. It is called for every request; a new answer
+	// changes the documents at once.
+	Others func() *Others
+}
+
+// Others is what other servers serve through this one. It is immutable.
+type Others struct {
+	// Groups have versions that this server does not serve itself.
+	Groups []apidiscoveryv2.APIGroupDiscovery
+	// Priorities say which groups come first: those with the greatest. A group
+	// that is not there has its usual place among those that are not.
+	Priorities map[string]int32
 }
 
 // Handler serves the discovery documents at their usual paths:
@@ -42,6 +56,7 @@ type Handler struct {
 	// core and groups are the aggregated documents of /api and /apis as of
 	// rows, nil when rows have changed since.
 	rows         []*registry.Resource
+	others       *Others
 	core, groups *aggregated
 }
 
@@ -65,7 +80,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case len(path) == 2 && path[0] == "api":
 		serveResources(w, r, rows, metav1.GroupVersion{Version: path[1]})
 	case len(path) == 2 && path[0] == "apis":
-		serveGroup(w, r, rows, path[1])
+		serveGroup(w, r, view{rows, h.elsewhere()}, path[1])
 	case len(path) == 3 && path[0] == "apis" && path[1] != "":
 		serveResources(w, r, rows, metav1.GroupVersion{Group: path[1], Version: path[2]})
 	default:
@@ -83,12 +98,12 @@ func (h *Handler) serveRoot(w http.ResponseWriter, r *http.Request, rows []*regi
 	case core:
 		write(w, r, want, legacyVersions(rows, h.config.Address))
 	default:
-		write(w, r, want, groupList(rows))
+		write(w, r, want, groupList(view{rows, h.elsewhere()}))
 	}
 }
 
-func serveGroup(w http.ResponseWriter, r *http.Request, rows []*registry.Resource, group string) {
-	versions := versionsOf(rows, group)
+func serveGroup(w http.ResponseWriter, r *http.Request, v view, group string) {
+	versions := v.versionsOf(group)
 	if group == "" || len(versions) == 0 {
 		http.NotFound(w, r)
 		return
@@ -121,15 +136,28 @@ func serveObject(w http.ResponseWriter, r *http.Request, object runtime.Object) 
 func (h *Handler) aggregated(rows []*registry.Resource, core bool) *aggregated {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !slices.Equal(rows, h.rows) {
-		h.rows, h.core, h.groups = slices.Clone(rows), nil, nil
+	others := h.elsewhere()
+	if !slices.Equal(rows, h.rows) || others != h.others {
+		h.rows, h.others, h.core, h.groups = slices.Clone(rows), others, nil, nil
 	}
 	document := &h.groups
 	if core {
 		document = &h.core
 	}
 	if *document == nil {
-		*document = newAggregated(aggregate(rows, core))
+		*document = newAggregated(aggregate(view{rows, others}, core))
 	}
 	return *document
 }
+
+// elsewhere is what others serve now.
+func (h *Handler) elsewhere() *Others {
+	if h.config.Others != nil {
+		if others := h.config.Others(); others != nil {
+			return others
+		}
+	}
+	return nothing
+}
+
+var nothing = &Others{}

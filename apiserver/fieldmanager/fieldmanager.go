@@ -32,9 +32,9 @@ import (
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
-// converter knows the schemas of all built-in types. Parsing them takes tens
+// Converter knows the schemas of all built-in types. Parsing them takes tens
 // of milliseconds, so it is put off until somebody applies.
-var converter = sync.OnceValue(func() managedfields.TypeConverter {
+var Converter = sync.OnceValue(func() managedfields.TypeConverter {
 	return applyconfigurations.NewTypeConverter(scheme.Scheme)
 })
 
@@ -52,11 +52,24 @@ func New(row *registry.Resource, part string) *Manager {
 		if row.Schema != nil {
 			return untyped(row, part)
 		}
+		if !scheme.Scheme.Recognizes(row.Kind) {
+			return schemaless(row, part)
+		}
 		return managedfields.NewDefaultFieldManager(
-			converter(), scheme.Scheme, defaulter{row}, scheme.Scheme,
+			Converter(), scheme.Scheme, defaulter{row}, scheme.Scheme,
 			row.Kind, row.Kind.GroupVersion(), part, ignored(row, part))
 	})
 	return m
+}
+
+// schemaless makes the manager of a Go type that is none of client-go's: what
+// is a list there is owned as a whole.
+func schemaless(row *registry.Resource, part string) (*managedfields.FieldManager, error) {
+	kinds := runtime.NewScheme()
+	kinds.AddKnownTypeWithName(row.Kind, row.New())
+	return managedfields.NewDefaultFieldManager(
+		managedfields.NewDeducedTypeConverter(), kinds, defaulter{row}, kinds,
+		row.Kind, row.Kind.GroupVersion(), part, ignored(row, part))
 }
 
 // untyped makes the manager of a kind without a Go type.

@@ -44,13 +44,13 @@ func New(logger *slog.Logger, checks ...Check) *Checks {
 	return c
 }
 
-// List returns the checks, in their order.
-func (c *Checks) List() []Check {
-	list := make([]Check, len(c.all))
-	for i, check := range c.all {
-		list[i] = check.Check
+// All returns the checks in the order in which they were given.
+func (c *Checks) All() []Check {
+	all := make([]Check, len(c.all))
+	for i, h := range c.all {
+		all[i] = h.Check
 	}
-	return list
+	return all
 }
 
 // Ready returns what keeps the process from being ready, nil when nothing does.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"sync/atomic"
 
@@ -23,6 +24,8 @@ import (
 	"github.com/yare-io/yare/apiserver"
 	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/bootstrap"
+	"github.com/yare-io/yare/apiserver/flowcontrol"
+	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/storage"
 )
 
@@ -37,6 +40,16 @@ func newAPIServerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			settings, err := envtestHere(os.Args[0])
+			if err != nil {
+				return err
+			}
+			if settings != nil {
+				settings.adjust(options)
+			}
+			if !options.allowPrivileged {
+				return errors.New("--allow-privileged=false is not supported: use pod security admission")
+			}
 			trust, err := options.trust()
 			if err != nil {
 				return err
@@ -44,6 +57,9 @@ func newAPIServerCommand() *cobra.Command {
 			server, err := newAPIServer(cmd.Context(), options, trust, logger)
 			if err != nil {
 				return err
+			}
+			if settings != nil && len(settings.Controllers) > 0 {
+				return settings.runWithControllers(cmd.Context(), server)
 			}
 			return server.Run(cmd.Context())
 		},
@@ -65,6 +81,8 @@ type apiServer struct {
 	gate    *gate
 	// allocation gives services their addresses and ports.
 	allocation *allocation.Services
+	// flow keeps flow control and its objects in step; nil without it.
+	flow       *flowcontrol.Keeper
 	extensions extensions
 	// informers read the server's own objects; all parts of the process may
 	// use them.
@@ -122,7 +140,12 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(part(caching, "watch cache", s.Server.Run))
-	group.Go(part(ctx, "custom resources", s.extensions.definitions.Run))
+	group.Go(part(ctx, "configuration files", s.gate.Run))
+	for _, backend := range s.options.audit.backends {
+		// They outlive the last request.
+		group.Go(part(caching, "audit", backend.Run))
+	}
+	group.Go(part(ctx, "extensions", s.extensions.run))
 	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())
@@ -142,6 +165,9 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 		}
 		close(s.ready)
 		group.Go(part(ctx, "service allocation", s.allocation.Run))
+		if s.flow != nil {
+			group.Go(part(ctx, "flow control", s.flow.Run))
+		}
 		return s.advertise.Run(ctx)
 	})
 	return group.Wait()
@@ -217,6 +243,22 @@ func (l *loopback) share(object any) (any, error) {
 		return server.Share(object)
 	}
 	return object, nil
+}
+
+// rows are the resources that the server has.
+func (l *loopback) rows() []*registry.Resource {
+	if server := l.server.Load(); server != nil {
+		return server.Rows()
+	}
+	return nil
+}
+
+// objects are what the server stores, nil before it is there.
+func (l *loopback) objects() registry.Objects {
+	if server := l.server.Load(); server != nil {
+		return server.Objects()
+	}
+	return nil
 }
 
 type asUser struct {

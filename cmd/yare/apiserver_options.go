@@ -31,14 +31,17 @@ type apiServerOptions struct {
 	requestHeaderCA    string
 	requestHeaderNames []string
 
-	storageBackend string
-	etcdDir        string
-	etcdListen     []string
-	etcdServers    []string
-	etcdTLS        etcd.TLS
-	datastore      datastoreOptions
-	encryption     encryptionOptions
-	eventTTL       time.Duration
+	proxyClientCert, proxyClientKey string
+
+	allowPrivileged bool
+	storageBackend  string
+	etcdDir         string
+	etcdListen      []string
+	etcdServers     []string
+	etcdTLS         etcd.TLS
+	datastore       datastoreOptions
+	encryption      encryptionOptions
+	eventTTL        time.Duration
 
 	serviceCIDR   []string
 	nodePortRange string
@@ -53,9 +56,12 @@ type apiServerOptions struct {
 
 	authorizationModes            []string
 	enablePlugins, disablePlugins []string
-	maxReadOnly, maxMutating      int
+	flow                          flowOptions
+	audit                         auditOptions
 
-	opa opaOptions
+	opa       opaOptions
+	admission admissionOptions
+	auth      authOptions
 }
 
 func (o *apiServerOptions) add(flags *pflag.FlagSet) {
@@ -72,21 +78,24 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.eventTTL, "event-ttl", time.Hour, "how long events are kept")
 	flags.StringSliceVar(&o.serviceCIDR, "service-cluster-ip-range", []string{"10.96.0.0/12"}, "range of service addresses, one for each IP family")
 	flags.StringVar(&o.nodePortRange, "service-node-port-range", "30000-32767", "ports that services may open on every node")
-	flags.StringSliceVar(&o.authorizationModes, "authorization-mode", []string{"Node", "RBAC"}, "who decides what is allowed, in order: Node, RBAC, AlwaysAllow, AlwaysDeny")
+	flags.StringSliceVar(&o.authorizationModes, "authorization-mode", []string{"Node", "RBAC"}, "who decides what is allowed, in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny")
 	flags.StringSliceVar(&o.enablePlugins, "enable-admission-plugins", nil, "admission plugins to run beside the default ones")
 	flags.StringSliceVar(&o.disablePlugins, "disable-admission-plugins", nil, "default admission plugins not to run")
 	flags.StringVar(&o.tokenFile, "token-auth-file", "", "CSV file with static tokens: token,user,uid,\"groups\"")
 	flags.StringVar(&o.issuer, "service-account-issuer", "https://kubernetes.default.svc.cluster.local", "issuer named in service-account tokens")
 	flags.StringSliceVar(&o.audiences, "api-audiences", nil, "audiences of tokens for this server (default: the issuer)")
 	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
-	flags.IntVar(&o.maxReadOnly, "max-requests-inflight", 400, "most read requests served at once")
-	flags.IntVar(&o.maxMutating, "max-mutating-requests-inflight", 200, "most write requests served at once")
+	o.flow.add(flags)
+	o.audit.add(flags)
 	o.opa.add(flags)
+	o.admission.add(flags)
+	o.auth.add(flags)
 }
 
 // addStandalone adds the flags that name what `yare server` makes itself.
 func (o *apiServerOptions) addStandalone(flags *pflag.FlagSet) {
 	o.add(flags)
+	flags.BoolVar(&o.allowPrivileged, "allow-privileged", true, "let pods have privileged containers; false is not supported: use pod security admission")
 	flags.StringVar(&o.certDir, "cert-dir", "/var/run/kubernetes", "where a self-signed serving certificate is made when none is named")
 	flags.StringVar(&o.servingCert, "tls-cert-file", "", "serving certificate")
 	flags.StringVar(&o.servingKey, "tls-private-key-file", "", "its private key")
@@ -94,6 +103,8 @@ func (o *apiServerOptions) addStandalone(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.bootstrapTokens, "enable-bootstrap-token-auth", false, "let nodes in with the bootstrap tokens kept in kube-system")
 	flags.StringVar(&o.requestHeaderCA, "requestheader-client-ca-file", "", "authority that vouches for authenticating proxies")
 	flags.StringSliceVar(&o.requestHeaderNames, "requestheader-allowed-names", nil, "common names that such proxies may have (default: any)")
+	flags.StringVar(&o.proxyClientCert, "proxy-client-cert-file", "", "client certificate for aggregated API servers")
+	flags.StringVar(&o.proxyClientKey, "proxy-client-key-file", "", "its private key")
 	flags.StringSliceVar(&o.verifyKeys, "service-account-key-file", nil, "keys that verify service-account tokens (default: the signing key)")
 	flags.StringVar(&o.signingKey, "service-account-signing-key-file", "", "key that signs service-account tokens")
 	flags.StringVar(&o.kubeletClientCert, "kubelet-client-certificate", "", "client certificate for kubelets")

@@ -14,6 +14,7 @@ import (
 	"github.com/yare-io/yare/apiserver/api/core"
 	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/discovery"
+	"github.com/yare-io/yare/apiserver/flowcontrol"
 	"github.com/yare-io/yare/apiserver/proxy"
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/openapi"
@@ -24,7 +25,9 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	client := s.client()
 	s.informers = informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(s.loopback.share))
 	var err error
-	if s.gate, err = newGate(s.options, s.trust, client, s.informers); err != nil {
+	if s.gate, err = newGate(s.options, surroundings{
+		trust: s.trust, client: client, informers: s.informers, rows: s.loopback.rows, objects: s.loopback.objects, own: s.isOwn, logger: s.logger,
+	}); err != nil {
 		return err
 	}
 	if err := s.addPolicies(client); err != nil {
@@ -51,18 +54,40 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
+	origins, err := s.options.flow.allowedOrigins()
+	if err != nil {
+		return err
+	}
+	auditor, err := s.options.audit.auditor(s.logger)
+	if err != nil {
+		return err
+	}
+	flow, err := s.options.flow.controller(s.logger)
+	if err != nil {
+		return err
+	}
+	if flow != nil {
+		if s.flow, err = flowcontrol.NewKeeper(flow, client, s.informers); err != nil {
+			return err
+		}
+	}
+	s.aggregate()
 	s.Server, err = apiserver.New(apiserver.Config{
-		Store:         s.store,
-		Rows:          rows,
-		Authenticator: s.gate.authenticator,
-		Authorizer:    s.gate.authorizer,
-		Admission:     s.gate.admission,
-		Connect:       streams.Connectors(),
-		Documents:     s.documents,
-		Checks:        append(s.extensionChecks(), apiserver.Check{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}),
-		Logger:        s.logger,
-		MaxReadOnly:   s.options.maxReadOnly,
-		MaxMutating:   s.options.maxMutating,
+		Elsewhere:          s.extensions.aggregator.Handler,
+		Store:              s.store,
+		Rows:               rows,
+		Authenticator:      s.gate.authenticator,
+		Authorizer:         s.gate.authorizer,
+		Admission:          s.gate.admission,
+		Connect:            streams.Connectors(),
+		Documents:          s.documents,
+		Checks:             append(s.extensionChecks(), apiserver.Check{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}),
+		Logger:             s.logger,
+		MaxReadOnly:        s.options.flow.maxReadOnly,
+		MaxMutating:        s.options.flow.maxMutating,
+		FlowControl:        flow,
+		CORSAllowedOrigins: origins,
+		Audit:              auditor,
 	})
 	if err != nil {
 		return err
@@ -70,9 +95,11 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	s.loopback.server.Store(s.Server)
 	s.extend()
 	if s.gate.policies != nil {
-		return s.Metrics().Register(s.gate.policies)
+		if err := s.Metrics().Register(s.gate.policies); err != nil {
+			return err
+		}
 	}
-	return nil
+	return s.Metrics().Register(s.gate.metrics)
 }
 
 func (s *apiServer) checkBootstrap(context.Context) error {
@@ -84,8 +111,12 @@ func (s *apiServer) checkBootstrap(context.Context) error {
 
 // documents are what clients read about the rows, and others about our tokens.
 func (s *apiServer) documents(rows func() []*registry.Resource) map[string]http.Handler {
-	described := discovery.New(discovery.Config{Rows: rows, Address: netip.AddrPortFrom(s.advertise.Address, uint16(s.advertise.Port)).String()})
-	schemas := openapi.New(openapi.Config{Rows: rows, Version: version})
+	others := s.extensions.aggregator
+	described := others.Discovery(discovery.New(discovery.Config{
+		Rows: rows, Others: others.Others,
+		Address: netip.AddrPortFrom(s.advertise.Address, uint16(s.advertise.Port)).String(),
+	}))
+	schemas := others.Documents(openapi.New(openapi.Config{Rows: rows, Version: version}))
 	return map[string]http.Handler{
 		"/api": described, "/apis": described, "/openapi/v2": schemas, "/openapi/v3": schemas,
 		serviceaccount.ConfigurationPath: http.HandlerFunc(s.gate.discovery.ServeConfiguration),

@@ -3,21 +3,33 @@ package main
 import (
 	"context"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/yare-io/yare/apiserver"
+	"github.com/yare-io/yare/apiserver/aggregation"
 	"github.com/yare-io/yare/apiserver/customresource"
 	"github.com/yare-io/yare/apiserver/proxy"
 	"github.com/yare-io/yare/apiserver/registry"
+	"github.com/yare-io/yare/storage/cache"
 )
 
 // extensions are the parts by which a server comes to serve resources that it
 // was not built with.
 type extensions struct {
 	definitions *customresource.Controller
+	aggregator  *aggregation.Aggregator
 }
 
-// extend makes a server serve custom resources.
+// run works for all extensions until ctx ends.
+func (e *extensions) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(part(ctx, "custom resources", e.definitions.Run))
+	group.Go(part(ctx, "aggregation", e.aggregator.Run))
+	return group.Wait()
+}
+
+// extend makes a server serve custom resources, and what others serve.
 func (s *apiServer) extend() {
 	own := map[schema.GroupResource]bool{}
 	for _, row := range s.Rows() {
@@ -30,6 +42,20 @@ func (s *apiServer) extend() {
 		BuiltIn:     func(resource schema.GroupResource) bool { return own[resource] },
 		Caller:      customresource.NewCaller(s.serviceAddress),
 		Logger:      s.logger,
+	})
+}
+
+// aggregate makes the aggregator, which a server needs from its beginning; what
+// it works with comes when the server is there.
+func (s *apiServer) aggregate() {
+	s.extensions.aggregator = aggregation.New(aggregation.Config{
+		Services:          func() *cache.Resource { return s.Stored(aggregation.Services) },
+		Objects:           func() registry.Objects { return s.Objects() },
+		Rows:              func() []*registry.Resource { return s.Rows() },
+		Custom:            func(row *registry.Resource) bool { return row.Schema != nil },
+		Resolve:           s.serviceAddress,
+		ClientCertificate: s.trust.proxyClientCertificate(),
+		Logger:            s.logger,
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/yare-io/yare/apiserver/authn"
 	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
@@ -19,6 +20,8 @@ type trust struct {
 	// kubeletCA; nil: no certificate is shown, or any is accepted.
 	kubeletClient *pki.KeyPair
 	kubeletCA     *x509.CertPool
+	// proxyClient is shown to aggregated servers; nil: nothing is.
+	proxyClient *pki.KeyPair
 	// clientCA and requestHeaderCA vouch for callers; nil: for none.
 	clientCA, requestHeaderCA *authn.CABundle
 	requestHeaderNames        []string
@@ -36,6 +39,11 @@ func (o *apiServerOptions) trust() (*trust, error) {
 	if o.kubeletClientCert != "" || o.kubeletClientKey != "" {
 		if t.kubeletClient, err = pki.LoadKeyPair(o.kubeletClientCert, o.kubeletClientKey); err != nil {
 			return nil, fmt.Errorf("client certificate for kubelets: %w", err)
+		}
+	}
+	if o.proxyClientCert != "" || o.proxyClientKey != "" {
+		if t.proxyClient, err = pki.LoadKeyPair(o.proxyClientCert, o.proxyClientKey); err != nil {
+			return nil, fmt.Errorf("client certificate for aggregated servers: %w", err)
 		}
 	}
 	if o.kubeletCA != "" {
@@ -72,6 +80,9 @@ func (o *apiServerOptions) servingPair() (*pki.KeyPair, error) {
 	if err != nil {
 		return nil, err
 	}
+	if pair, err := o.givenPair(); pair != nil || err != nil {
+		return pair, err
+	}
 	authority, err := pki.LoadAuthority(o.certDir, "apiserver-ca", "apiserver-ca")
 	if err != nil {
 		return nil, err
@@ -81,11 +92,26 @@ func (o *apiServerOptions) servingPair() (*pki.KeyPair, error) {
 	})
 }
 
+// givenPair is the certificate that somebody else has put into --cert-dir,
+// where Kubernetes looks for one too; nil when there is none.
+func (o *apiServerOptions) givenPair() (*pki.KeyPair, error) {
+	cert, key := filepath.Join(o.certDir, "apiserver.crt"), filepath.Join(o.certDir, "apiserver.key")
+	if _, err := os.Stat(filepath.Join(o.certDir, "apiserver-ca.crt")); err == nil {
+		return nil, nil // our own
+	}
+	for _, file := range []string{cert, key} {
+		if _, err := os.Stat(file); err != nil {
+			return nil, nil //nolint:nilerr // half a pair is none
+		}
+	}
+	return pki.LoadKeyPair(cert, key)
+}
+
 // clusterTrust is the trust of a server whose keys are all in one place.
 func clusterTrust(keys *pki.Cluster, issuer string) (*trust, error) {
 	t := &trust{
 		serving: keys.APIServer, kubeletClient: keys.KubeletClient, kubeletCA: keys.CAPool(),
-		requestHeaderNames: []string{"front-proxy-client"},
+		requestHeaderNames: []string{"front-proxy-client"}, proxyClient: keys.FrontProxyClient,
 	}
 	var err error
 	if t.clientCA, err = authn.NewCABundle(keys.CA.PEM()); err != nil {
@@ -99,6 +125,14 @@ func clusterTrust(keys *pki.Cluster, issuer string) (*trust, error) {
 	}
 	t.tokenIssuer, err = serviceaccount.NewIssuer(issuer, keys.ServiceAccountKey, nil)
 	return t, err
+}
+
+// proxyClientCertificate is how the server proves itself to aggregated ones.
+func (t *trust) proxyClientCertificate() func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	if t.proxyClient == nil {
+		return nil
+	}
+	return t.proxyClient.GetClientCertificate
 }
 
 // kubeletTLS is how the server calls kubelets.

@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +34,7 @@ type Collector struct {
 	// Usage measures the file system at a path; the kernel's figures if nil.
 	Usage func(path string) (used, all uint64, err error)
 
+	mu   sync.Mutex         // one look at a time
 	seen map[string]*record // by image id
 }
 
@@ -59,6 +62,8 @@ func (c *Collector) Collect(ctx context.Context) error {
 	if c.High >= 100 {
 		return nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	candidates, err := c.unused(ctx)
 	if err != nil {
 		return err
@@ -87,6 +92,18 @@ func (c *Collector) Collect(ctx context.Context) error {
 		return fmt.Errorf("failed to garbage collect required amount of images. Attempted to free %d bytes, but only found %d bytes eligible to free", wanted, freed)
 	}
 	return nil
+}
+
+// RemoveUnused removes every image that may go, however full the disk is.
+func (c *Collector) RemoveUnused(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	candidates, err := c.unused(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = c.remove(ctx, candidates, math.MaxInt64)
+	return err
 }
 
 func usage(path string) (used, all uint64, err error) {

@@ -23,12 +23,12 @@ const clockTick = 10 * time.Millisecond
 // ReadUsage asks the kernel. The disk is the one that holds rootDir.
 func ReadUsage(rootDir string) (Usage, error) {
 	u := Usage{}
-	available, all, err := memoryLeft()
+	available, all, err := MemoryLeft()
 	if err != nil {
 		return u, err
 	}
 	u.MemoryAvailable, u.MemoryUsed = uint64(available), uint64(all-available)
-	left, capacity, err := diskLeft(rootDir)
+	left, capacity, err := DiskLeft(rootDir)
 	if err != nil {
 		return u, err
 	}

@@ -24,7 +24,11 @@ func (w *worker) end(ctx context.Context, pod *v1.Pod) time.Duration {
 func (w *worker) stop(ctx context.Context, pod *v1.Pod) error {
 	w.report(pod, plan.Plan{}, w.Probes.Results(pod, w.found), false)
 	w.Probes.Update(probe.Target{Pod: pod, Runtime: w.found, Host: w.host(pod)}, true)
-	if err := w.Runtime.StopPod(ctx, pod, w.found, -1); err != nil {
+	grace := time.Duration(-1)
+	if w.verdict != nil && w.verdict.Grace != nil {
+		grace = *w.verdict.Grace
+	}
+	if err := w.Runtime.StopPod(ctx, pod, w.found, grace); err != nil {
 		return err
 	}
 	found, err := w.CRI.Pod(ctx, w.uid, w.found)

@@ -33,6 +33,7 @@ type worker struct {
 	hurry     bool // an object that the pod refers to has changed
 	admitted  bool
 	finished  bool               // stopped for good
+	evicted   *status.Verdict    // set once, by Evict
 	interrupt context.CancelFunc // ends the action that is under way
 
 	found     *cri.Pod // as last read
@@ -97,6 +98,22 @@ func (w *worker) remove() {
 	w.gone = true
 	w.mu.Unlock()
 	w.wakeUp()
+}
+
+// evict has the pod end with the verdict, unless it is ending for good already.
+func (w *worker) evict(verdict *status.Verdict) bool {
+	w.mu.Lock()
+	if w.gone || !w.admitted || w.finished || w.evicted != nil {
+		w.mu.Unlock()
+		return false
+	}
+	w.evicted = verdict
+	if w.interrupt != nil {
+		w.interrupt()
+	}
+	w.mu.Unlock()
+	w.wakeUp()
+	return true
 }
 
 func (w *worker) refresh() {
@@ -166,17 +183,7 @@ func (w *worker) current() *v1.Pod {
 	}
 	merged := *pod
 	merged.Status = *w.status.DeepCopy()
-	merged.Status.Conditions = nil
-	for _, c := range w.status.Conditions {
-		if status.Owned(c.Type) {
-			merged.Status.Conditions = append(merged.Status.Conditions, c)
-		}
-	}
-	for _, c := range pod.Status.Conditions {
-		if !status.Owned(c.Type) {
-			merged.Status.Conditions = append(merged.Status.Conditions, c)
-		}
-	}
+	merged.Status.Conditions = status.Merge(w.status.Conditions, pod.Status.Conditions)
 	return &merged
 }
 
@@ -189,9 +196,13 @@ func (w *worker) step(ctx context.Context) (again time.Duration, done bool) {
 	}
 	w.found = found
 	w.mu.Lock()
-	gone := w.gone
+	gone, evicted := w.gone, w.evicted
 	w.mu.Unlock()
 	pod := w.current()
+	if w.verdict == nil && evicted != nil && !gone && !status.Over(&pod.Status) {
+		w.verdict = evicted
+		w.Events.Pod(pod, v1.EventTypeWarning, evicted.Reason, "%s", evicted.Message)
+	}
 	if w.verdict == nil && !gone {
 		w.verdict = w.overdue(pod)
 	}

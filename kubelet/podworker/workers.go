@@ -177,6 +177,22 @@ func (w *Workers) Refresh(uid types.UID) {
 	}
 }
 
+// Evict has a pod end with the verdict. It returns false for one that holds nothing of the node, or ends already.
+func (w *Workers) Evict(uid types.UID, verdict *status.Verdict) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	worker := w.workers[uid]
+	return worker != nil && worker.evict(verdict)
+}
+
+// Holds says whether the pod holds resources of the node.
+func (w *Workers) Holds(uid types.UID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	worker := w.workers[uid]
+	return worker != nil && worker.holdsResources()
+}
+
 // Known says whether the pod has a worker.
 func (w *Workers) Known(uid types.UID) bool {
 	w.mu.Lock()

@@ -50,6 +50,8 @@ type Runtime struct {
 	// CFSQuota enforces CPU limits, in periods of CFSPeriod.
 	CFSQuota  bool
 	CFSPeriod time.Duration
+	// Handler returns what the runtime calls the kind of sandbox that a RuntimeClass stands for.
+	Handler func(ctx context.Context, runtimeClass string) (string, error)
 	// AllowedUnsafeSysctls are sysctl names (or prefixes ending in *) that pods may set beyond the safe ones.
 	AllowedUnsafeSysctls []string
 }
@@ -90,9 +92,10 @@ func (r *Runtime) CreateSandbox(ctx context.Context, pod Pod, attempt uint32) (s
 	}
 	handler := ""
 	if class := pod.Spec.RuntimeClassName; class != nil && *class != "" {
-		err := fmt.Errorf("runtime class %q: runtime classes are not supported on this node", *class)
-		r.Events.Pod(pod.Pod, v1.EventTypeWarning, "FailedCreatePodSandBox", "Failed to create pod sandbox: %v", err)
-		return "", err
+		if handler, err = r.Handler(ctx, *class); err != nil {
+			r.Events.Pod(pod.Pod, v1.EventTypeWarning, "FailedCreatePodSandBox", "Failed to create pod sandbox: %v", err)
+			return "", err
+		}
 	}
 	id, err := r.CRI.RunSandbox(ctx, config, handler)
 	if err != nil {

@@ -38,6 +38,10 @@ type Input struct {
 // Verdict is an end that the node itself put to a pod.
 type Verdict struct {
 	Reason, Message string
+	// Grace, if set, is what the pod gets in place of its own grace period.
+	Grace *time.Duration
+	// Disruption: the pod did nothing wrong; whoever counts failures should not count this one.
+	Disruption bool
 }
 
 // Compute returns the pod's status.

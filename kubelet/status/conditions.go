@@ -20,6 +20,11 @@ func conditions(in Input, s *v1.PodStatus, initialized bool) []v1.PodCondition {
 		containersReady,
 		{Type: v1.PodScheduled, Status: v1.ConditionTrue},
 	}
+	if in.Verdict != nil && in.Verdict.Disruption {
+		own = append(own, v1.PodCondition{
+			Type: v1.DisruptionTarget, Status: v1.ConditionTrue, Reason: v1.PodReasonTerminationByKubelet, Message: in.Verdict.Message,
+		})
+	}
 	for i := range own {
 		own[i].ObservedGeneration = in.Pod.Generation
 		own[i].LastTransitionTime = metav1.NewTime(in.Now).Rfc3339Copy()

@@ -185,7 +185,7 @@ func newer(written, seen *v1.Pod) *v1.Pod {
 
 // patch writes what differs between base and status, if anything, and returns the object as it is then.
 func (m *Manager) patch(ctx context.Context, base *v1.Pod, status v1.PodStatus) (*v1.Pod, error) {
-	status.Conditions = withForeign(status.Conditions, base.Status.Conditions)
+	status.Conditions = Merge(status.Conditions, base.Status.Conditions)
 	old, err := json.Marshal(v1.Pod{Status: base.Status})
 	if err != nil {
 		return nil, err
@@ -222,27 +222,29 @@ func withUID(diff []byte, uid types.UID) ([]byte, error) {
 	return json.Marshal(patch)
 }
 
-// withForeign takes the conditions that the node does not own from the API object.
-func withForeign(ours, theirs []v1.PodCondition) []v1.PodCondition {
+// Merge takes from ours the conditions that the node owns, and all others from theirs.
+func Merge(ours, theirs []v1.PodCondition) []v1.PodCondition {
 	var out []v1.PodCondition
 	for _, c := range ours {
-		if Owned(c.Type) {
+		if owned(c) {
 			out = append(out, c)
 		}
 	}
 	for _, c := range theirs {
-		if !Owned(c.Type) {
+		if !owned(c) && condition(out, c.Type) == nil {
 			out = append(out, c)
 		}
 	}
 	return out
 }
 
-// Owned says whether the node alone sets the condition.
-func Owned(kind v1.PodConditionType) bool {
-	switch kind {
+// owned says whether the condition is one that the node sets.
+func owned(c v1.PodCondition) bool {
+	switch c.Type {
 	case v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.PodScheduled:
 		return true
+	case v1.DisruptionTarget:
+		return c.Reason == v1.PodReasonTerminationByKubelet
 	}
 	return false
 }

@@ -43,11 +43,13 @@ var packages = []string{
 	"k8s.io/api/scheduling/v1alpha3", // batch/v1 refers to it
 	"k8s.io/api/storage/v1",
 	"k8s.io/api/storagemigration/v1",
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1",
 	"k8s.io/apimachinery/pkg/api/resource",
 	"k8s.io/apimachinery/pkg/apis/meta/v1",
 	"k8s.io/apimachinery/pkg/runtime",
 	"k8s.io/apimachinery/pkg/util/intstr",
 	"k8s.io/apimachinery/pkg/version",
+	"k8s.io/kube-aggregator/pkg/apis/apiregistration/v1",
 }
 
 // program prints the models; it is compiled with the generated definitions.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/yare-io/yare/storage"
 )
@@ -142,7 +143,8 @@ func merge(a, b []storage.KV) []storage.KV {
 // into copies rows of key, revision and value out of the connection's buffer.
 func into(kvs *[]storage.KV) func(pgx.Rows) error {
 	return func(rows pgx.Rows) error {
-		var key []byte
+		// A key is copied once, into the string.
+		var key pgtype.DriverBytes
 		for rows.Next() {
 			var kv storage.KV
 			if err := rows.Scan(&key, &kv.Revision, &kv.Value); err != nil {

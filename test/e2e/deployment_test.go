@@ -39,6 +39,7 @@ func TestDeployment(t *testing.T) {
 		{"events", d.events},
 		{"service", d.service},
 		{"logs, exec and port-forward", d.streams},
+		{"debug", d.debug},
 		{"a deleted pod is replaced", d.replace},
 		{"scale", d.scale},
 		{"roll without a failed request", d.roll},
@@ -236,6 +237,30 @@ func (d *deploymentTest) streams(t *testing.T) {
 	})
 	cancel()
 	_ = forward.Wait()
+}
+
+// debug joins a container to a running pod, in its network and beside its
+// processes.
+func (d *deploymentTest) debug(t *testing.T) {
+	pod := d.pods(t)[0]
+	d.node.MustKubectl("debug", pod.Name, "--image=yare.local/demo:v1", "--container=helper", "--target="+pod.Spec.Containers[0].Name, "--env=PORT=9090")
+	d.node.Eventually(30*time.Second, func(ctx context.Context) error {
+		_, err := get(ctx, d.node, "http://"+pod.Status.PodIP+":9090/")
+		return err
+	})
+	joined, err := d.node.Client().CoreV1().Pods("default").Get(t.Context(), pod.Name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if statuses := joined.Status.EphemeralContainerStatuses; len(statuses) != 1 || statuses[0].State.Running == nil {
+		t.Errorf("ephemeral containers: %+v", statuses)
+	}
+	if got, want := joined.Status.ContainerStatuses[0].ContainerID, pod.Status.ContainerStatuses[0].ContainerID; got != want {
+		t.Errorf("the pod's own container is %s, before %s", got, want)
+	}
+	if out := d.node.MustKubectl("logs", pod.Name, "-c", "helper"); !strings.Contains(out, "listens on :9090") {
+		t.Errorf("logs are %q", out)
+	}
 }
 
 func (d *deploymentTest) replace(t *testing.T) {

@@ -202,7 +202,7 @@ func (p *partsTest) ports(t *testing.T) {
 	check(anonymous, "http://127.0.0.1:10256/healthz", 200, "nodeEligible")
 	check(anonymous, "http://127.0.0.1:10256/livez", 200, "nodeEligible")
 	check(anonymous, "http://127.0.0.1:10249/metrics", 200, "kubeproxy_sync_proxy_rules_duration_seconds")
-	for port, metric := range map[string]string{"10257": "workqueue_depth", "10259": "scheduler_"} {
+	for port, metric := range map[string]string{"10257": "go_goroutines", "10259": "scheduler_"} {
 		url := "https://127.0.0.1:" + port
 		for _, path := range []string{"/healthz", "/livez", "/readyz", "/healthz?verbose"} {
 			check(anonymous, url+path, 200, "ok")

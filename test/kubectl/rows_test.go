@@ -3,7 +3,6 @@
 package kubectl
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,10 +12,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"math/big"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -123,14 +125,14 @@ func readSamples(t *testing.T) map[schema.GroupVersionKind]sample {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no samples: %v", err)
 	}
+	keys := newKeyMaterial(t)
 	samples := map[schema.GroupVersionKind]sample{}
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		data = bytes.ReplaceAll(data, []byte("REQUEST"), []byte(signingRequest(t)))
-		decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
+		decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(keys.Replace(string(data))), 4096)
 		for {
 			object := &unstructured.Unstructured{}
 			if err := decoder.Decode(object); err == io.EOF {
@@ -148,16 +150,30 @@ func readSamples(t *testing.T) map[schema.GroupVersionKind]sample {
 	return samples
 }
 
-// signingRequest is a request for a client certificate, as a manifest has it.
-func signingRequest(t *testing.T) string {
+// newKeyMaterial puts fresh keys where the samples have a word for them.
+func newKeyMaterial(t *testing.T) *strings.Replacer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "jane"}}, key)
+	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "jane"}}, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+	stub, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, NotAfter: time.Now().Add(time.Hour)}
+	bundle, err := x509.CreateCertificate(rand.Reader, authority, authority, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
+	return strings.NewReplacer(
+		"REQUEST", base64.StdEncoding.EncodeToString(text("CERTIFICATE REQUEST", request)),
+		"STUB", base64.StdEncoding.EncodeToString(stub),
+		"BUNDLE", strconv.Quote(string(text("CERTIFICATE", bundle))),
+	)
 }

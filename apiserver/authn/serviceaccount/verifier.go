@@ -79,7 +79,7 @@ func (v *Verifier) SetKeys(keys *Keys) { v.keys.Store(keys) }
 // AuthenticateToken implements authenticator.Token. Tokens of other issuers
 // are none of its business: they yield false and no error.
 func (v *Verifier) AuthenticateToken(ctx context.Context, value string) (*authenticator.Response, bool, error) {
-	if !slices.Contains(v.config.Issuers, claimedIssuer(value)) {
+	if !slices.Contains(v.config.Issuers, ClaimedIssuer(value)) {
 		return nil, false, nil
 	}
 	registered, private, err := v.verifySignature(value)
@@ -97,9 +97,9 @@ func (v *Verifier) AuthenticateToken(ctx context.Context, value string) (*authen
 	return &authenticator.Response{User: info.UserInfo(), Audiences: audiences}, true, nil
 }
 
-// claimedIssuer reads the iss claim without any check, only to decide whose
+// ClaimedIssuer reads the iss claim without any check, only to decide whose
 // token this is.
-func claimedIssuer(value string) string {
+func ClaimedIssuer(value string) string {
 	parts := strings.Split(value, ".")
 	if len(parts) != 3 {
 		return ""

@@ -37,11 +37,13 @@ func TestAuthoritiesAreReadUntilTheyAreThere(t *testing.T) {
 	t.Cleanup(func() { <-ended }) // the test's context ends before
 	go func() { a.Run(t.Context()); close(ended) }()
 	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	for a.Pool() == nil {
 		select {
 		case <-deadline:
 			t.Fatal("the authorities were never read")
-		default:
+		case <-tick.C:
 		}
 		if clock.HasWaiters() {
 			clock.Step(retryPause)

@@ -11,9 +11,13 @@ import (
 	"slices"
 	"strings"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	"k8s.io/client-go/kubernetes/scheme"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	"k8s.io/kube-openapi/pkg/builder"
 	"k8s.io/kube-openapi/pkg/builder3"
 	"k8s.io/kube-openapi/pkg/common"
@@ -30,9 +34,18 @@ type header struct {
 	Refs []string `json:"refs,omitempty"`
 }
 
+// served has the kinds of all groups that the server has rows for.
+var served = runtime.NewScheme()
+
+func init() {
+	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, apiextensionsv1.AddToScheme, apiregistrationv1.AddToScheme} {
+		utilruntime.Must(add(served))
+	}
+}
+
 // Models writes the models file for all definitions, in order of their names.
 func Models(w io.Writer, definitions common.GetOpenAPIDefinitions) error {
-	namer := openapinamer.NewDefinitionNamer(scheme.Scheme)
+	namer := openapinamer.NewDefinitionNamer(served)
 	all := definitions(func(string) spec.Ref { return spec.Ref{} })
 	names := slices.Sorted(maps.Keys(all))
 	v2, err := v2Schemas(definitions, namer, names)
@@ -107,8 +120,8 @@ func v3Schemas(definitions common.GetOpenAPIDefinitions, namer *openapinamer.Def
 
 func kindsByModel() (map[string][]schema.GroupVersionKind, error) {
 	kinds := map[string][]schema.GroupVersionKind{}
-	for kind := range scheme.Scheme.AllKnownTypes() {
-		name, err := scheme.Scheme.ToOpenAPIDefinitionName(kind)
+	for kind := range served.AllKnownTypes() {
+		name, err := served.ToOpenAPIDefinitionName(kind)
 		if err != nil {
 			return nil, fmt.Errorf("model name of %s: %w", kind, err)
 		}
