@@ -43,4 +43,15 @@ func TestQuotasAreCountedAndGivenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	used("0 secrets, 0 services")
+	// A request was charged, and its object never stored.
+	quotas := c.client.CoreV1().ResourceQuotas("default")
+	q, err := quotas.Get(t.Context(), "few", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Status.Used["services"] = resource.MustParse("2")
+	if _, err := quotas.UpdateStatus(t.Context(), q, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	used("0 secrets, 0 services")
 }

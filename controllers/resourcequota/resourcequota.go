@@ -77,7 +77,7 @@ var (
 	claimResource   = corev1.Resource("persistentvolumeclaims")
 )
 
-func (c *controller) quotaChanged(_, now *corev1.ResourceQuota) {
+func (c *controller) quotaChanged(old, now *corev1.ResourceQuota) {
 	if now == nil {
 		return
 	}
@@ -87,6 +87,10 @@ func (c *controller) quotaChanged(_, now *corev1.ResourceQuota) {
 	c.mutex.Unlock()
 	if !apiequality.Semantic.DeepEqual(now.Spec.Hard, now.Status.Hard) || len(now.Status.Used) != len(now.Status.Hard) {
 		c.loop.Add(key)
+	}
+	if old != nil && !apiequality.Semantic.DeepEqual(old.Status.Used, now.Status.Used) {
+		// What was charged may never be stored.
+		c.loop.AddAfter(key, quiet)
 	}
 }
 
