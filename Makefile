@@ -8,7 +8,7 @@ STATICCHECK := go run -modfile=scripts/lint/go.mod honnef.co/go/tools/cmd/static
 GO_FILES := $(shell find . -name '*.go' -not -path './bin/*')
 IMAGES := bin/images/pause.tar bin/images/demo-v1.tar bin/images/demo-v2.tar bin/images/coredns.tar
 
-.PHONY: help up down build images check lint test bench clean
+.PHONY: help up down build images check lint test soak bench clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ lint: ## format, vet and lint only
 
 test: ## install what the tests need and run them all, with -race
 	scripts/test.sh
+
+soak: ## let faults strike the stores for as long as ROUNDS (1000) take, with -race
+	scripts/install-test.sh
+	YARE_FAULT_ROUNDS=$(or $(ROUNDS),1000) go test -race -timeout 24h -run TestFaults -v ./storage/etcd ./storage/postgres
 
 bench: build ## measure, and print figures
 	scripts/bench.sh

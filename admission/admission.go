@@ -47,6 +47,39 @@ type Attributes struct {
 
 	warnings    []string
 	annotations map[string]string
+
+	// again: the mutating plugins are to run once more; rerun: they do.
+	again, rerun bool
+	kept         map[string]any
+}
+
+// RunAgain asks the chain to run all mutating plugins a second time, because
+// what was changed may concern plugins that have had their turn. A second run
+// does not lead to a third.
+func (a *Attributes) RunAgain() { a.again = true }
+
+// Rerun reports whether this is the mutating plugins' second run.
+func (a *Attributes) Rerun() bool { return a.rerun }
+
+// Keep remembers a value under a plugin's name from the first run to the
+// second.
+func (a *Attributes) Keep(plugin string, value any) {
+	if a.kept == nil {
+		a.kept = map[string]any{}
+	}
+	a.kept[plugin] = value
+}
+
+// Kept returns what Keep was last given, nil when nothing.
+func (a *Attributes) Kept(plugin string) any { return a.kept[plugin] }
+
+// ObjectNamespace is the namespace the request is about as webhooks and
+// policies see it: a namespace object is in the namespace of its own name.
+func (a *Attributes) ObjectNamespace() string {
+	if a.Resource.Group == "" && a.Resource.Resource == "namespaces" {
+		return a.Name
+	}
+	return a.Namespace
 }
 
 // Warn adds a text that the client sees as a Warning header.

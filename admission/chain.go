@@ -35,9 +35,19 @@ func NewChain(plugins ...Plugin) *Chain {
 	return c
 }
 
-// Admit lets every mutating plugin change a.Object; the first refusal ends it.
-// The error is always an apierrors.APIStatus.
+// Admit lets every mutating plugin change a.Object, and all of them a second
+// time when one asked for it; the first refusal ends it. The error is always an
+// apierrors.APIStatus.
 func (c *Chain) Admit(ctx context.Context, a *Attributes) error {
+	a.again, a.rerun, a.kept = false, false, nil
+	if err := c.admit(ctx, a); err != nil || !a.again {
+		return err
+	}
+	a.rerun = true
+	return c.admit(ctx, a)
+}
+
+func (c *Chain) admit(ctx context.Context, a *Attributes) error {
 	for _, m := range c.mutators[a.Operation] {
 		if err := m.Admit(ctx, a); err != nil {
 			return Refusal(a, err)

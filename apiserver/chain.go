@@ -19,7 +19,7 @@ func (s *Server) chain(routes http.Handler) http.Handler {
 		s.limitTime,    // deadlines
 		s.authenticate, // who asks
 		s.impersonate,  // on whose behalf
-		s.limitFlight,  // how many at once
+		s.limitFlow,    // how many at once
 		s.authorize,    // whether they may
 	)
 	return steps.Handler(routes)
@@ -33,6 +33,7 @@ func (s *Server) routes() http.Handler {
 	mux.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errMethod()) })
 	s.healthRoutes(mux)
 	mux.Get("/metrics", s.metrics.handler().ServeHTTP)
+	s.debugRoutes(mux)
 	mux.Get("/version", s.serveVersion)
 	if s.config.Documents != nil {
 		for path, document := range s.config.Documents(s.Rows) {

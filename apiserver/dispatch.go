@@ -84,7 +84,8 @@ func (c *call) permits(method string) error {
 		verbs = c.sub.Verbs
 	}
 	if c.sub != nil && c.sub.Connect {
-		if !slices.Contains(verbs, c.info.Verb) {
+		// A proxy passes OPTIONS on, for which there is no verb.
+		if !slices.Contains(verbs, c.info.Verb) && (method != http.MethodOptions || c.sub.Name != "proxy") {
 			return errMethod()
 		}
 		return nil
@@ -117,6 +118,9 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, c *call) error {
 	}
 	if c.sub != nil && c.sub.Projection != nil {
 		return s.handleProjection(w, r, c)
+	}
+	if c.res.row.Computed != nil {
+		return s.handleComputed(w, r, c)
 	}
 	switch c.info.Verb {
 	case "get":

@@ -20,6 +20,8 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/apiserver/flowcontrol"
+	"github.com/yare-io/yare/apiserver/health"
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/apiserver/request"
 	"github.com/yare-io/yare/storage"
@@ -63,6 +65,9 @@ type Config struct {
 	// MaxReadOnly and MaxMutating bound the requests in flight that are not
 	// long-running: 400 and 200 when zero.
 	MaxReadOnly, MaxMutating int
+	// FlowControl shares the server among its clients, in place of those two
+	// bounds; nil: they hold.
+	FlowControl *flowcontrol.Controller
 	// MaxBodyBytes bounds the bodies of requests: 3 MiB when zero.
 	MaxBodyBytes int64
 	// Timeouts of requests; see Timeouts for what zero means.
@@ -78,10 +83,13 @@ type Server struct {
 	cache     *cache.Cache
 	admission *admission.Chain
 	metrics   *metrics
+	health    *health.Checks
 	handler   http.Handler
 	// current is the set of rows; replacing it is for one at a time.
 	current   atomic.Pointer[resources]
 	replacing sync.Mutex
+	// watches counts the watches of each resource.
+	watches watchCounts
 	// stopping is closed when long-running requests must end.
 	stopping context.Context
 	stop     context.CancelFunc
@@ -106,6 +114,10 @@ func New(config Config) (*Server, error) {
 	s.current.Store(set)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.metrics = newMetrics(s.set)
+	if config.FlowControl != nil {
+		config.FlowControl.Register(s.metrics.registry)
+	}
+	s.health = s.checks()
 	s.handler = s.chain(s.routes())
 	return s, nil
 }

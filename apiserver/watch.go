@@ -47,7 +47,13 @@ func (s *Server) handleWatch(w http.ResponseWriter, r *http.Request, c *call) er
 	gauge := s.metrics.watching(c.res.row)
 	gauge.Inc()
 	defer gauge.Dec()
+	defer s.watches.add(c.info)()
 	stream.begin()
+	if sel.SendInitialEvents == nil || !*sel.SendInitialEvents {
+		leaveFlow(r.Context())
+	} else {
+		stream.begun = func() { leaveFlow(r.Context()) }
+	}
 	stream.run(ctx, events)
 	return nil
 }
@@ -100,6 +106,8 @@ type stream struct {
 	patience time.Duration
 	// headed: the column definitions of a table have been sent.
 	headed bool
+	// begun is called once the first batch is out; it may be nil.
+	begun func()
 }
 
 // begin sends the headers, so that the client knows that the watch is on.
@@ -126,6 +134,10 @@ func (t *stream) run(ctx context.Context, events *cache.Watch) {
 		}
 		if !t.deliver(ctx, batch) {
 			return
+		}
+		if t.begun != nil {
+			t.begun()
+			t.begun = nil
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/yare-io/yare/controllers/nodelifecycle"
 	"github.com/yare-io/yare/controllers/podgc"
 	"github.com/yare-io/yare/controllers/replicaset"
+	"github.com/yare-io/yare/controllers/resourcequota"
 	"github.com/yare-io/yare/controllers/rootca"
 	"github.com/yare-io/yare/controllers/serviceaccount"
 	"github.com/yare-io/yare/controllers/tainteviction"
@@ -51,6 +52,8 @@ var descriptors = []descriptor{
 		component: "endpoint-slice-mirroring-controller", workers: 5, build: plain(endpointslicemirroring.New)},
 	{name: "endpoints-controller", alias: "endpoint", identity: "endpoint-controller",
 		component: "endpoint-controller", workers: 5, build: plain(endpoints.New)},
+	{name: "resourcequota-controller", alias: "resourcequota", identity: "resourcequota-controller",
+		component: "resourcequota-controller", workers: 5, build: plain(resourcequota.New)},
 	{name: "namespace-controller", alias: "namespace", identity: "namespace-controller",
 		component: "namespace-controller", workers: 10, build: plain(namespace.New)},
 	{name: "serviceaccount-controller", alias: "serviceaccount", identity: "service-account-controller",

@@ -50,7 +50,7 @@ func newCluster(t *testing.T, change ...func(*kubelet.Config)) *cluster {
 		Client: c.api, NodeName: "node-1", NodeIPs: []string{"10.250.7.1"}, RuntimeEndpoint: kubelettest.Endpoint(),
 		RootDir: root, ContainerLogsDir: root + "/containers",
 		Settings: kubeletconfig.KubeletConfiguration{
-			PodLogsDir: root + "/logs", CgroupRoot: kubelettest.CgroupRoot(), EvictionHard: map[string]string{"memory.available": "1Mi"},
+			HealthzPort: new(int32(0)), PodLogsDir: root + "/logs", CgroupRoot: kubelettest.CgroupRoot(), EvictionHard: map[string]string{"memory.available": "1Mi"},
 			ClusterDNS: []string{"10.96.0.10"}, ClusterDomain: "cluster.local",
 		},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),

@@ -129,6 +129,8 @@ func SetDefaults(s *kubeletconfig.KubeletConfiguration) {
 	setInt(&s.MaxPods, 110)
 	setInt(&s.NodeLeaseDurationSeconds, 40)
 	setPointer(&s.EnableServer, true)
+	setPointer(&s.HealthzPort, 10248)
+	setString(&s.HealthzBindAddress, "127.0.0.1")
 	setPointer(&s.RegisterNode, true)
 	setPointer(&s.CgroupsPerQOS, true)
 	setPointer(&s.CPUCFSQuota, true)

@@ -6,12 +6,9 @@ package kubelet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
-	"strconv"
 	"sync"
 
 	v1 "k8s.io/api/core/v1"
@@ -32,7 +29,6 @@ import (
 	"github.com/yare-io/yare/kubelet/podworker"
 	"github.com/yare-io/yare/kubelet/probe"
 	"github.com/yare-io/yare/kubelet/runtime"
-	"github.com/yare-io/yare/kubelet/server"
 	"github.com/yare-io/yare/kubelet/status"
 	"github.com/yare-io/yare/kubelet/volume"
 )
@@ -186,9 +182,9 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	} {
 		wg.Go(func() { part(ctx) })
 	}
-	if k.config.Server != nil {
+	for _, serve := range k.servers() {
 		wg.Go(func() {
-			if err := k.serve(ctx); err != nil && ctx.Err() == nil {
+			if err := serve(ctx); err != nil && ctx.Err() == nil {
 				cancel(fmt.Errorf("kubelet: serve: %w", err))
 			}
 		})
@@ -199,27 +195,6 @@ func (k *Kubelet) Run(ctx context.Context) error {
 		return nil
 	}
 	return context.Cause(ctx)
-}
-
-// serve serves the node's own HTTPS API until ctx ends.
-func (k *Kubelet) serve(ctx context.Context) error {
-	config, s := *k.config.Server, &k.config.Settings
-	config.Backend, config.NodeName, config.Configz = k.Backend(), k.config.NodeName, s
-	if config.Logger == nil {
-		config.Logger = k.logger
-	}
-	if config.Listener == nil {
-		listener, err := net.Listen("tcp", net.JoinHostPort(s.Address, strconv.Itoa(int(s.Port))))
-		if err != nil {
-			return err
-		}
-		config.Listener = listener
-	}
-	api, err := server.New(config)
-	if err != nil {
-		return errors.Join(err, config.Listener.Close())
-	}
-	return api.Run(ctx)
 }
 
 // runPods runs pods once their sources have been read and the runtime has answered, and looks for what nobody owns.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -19,9 +18,9 @@ import (
 type backend interface {
 	// Reset replaces all that is there. It is the first call, and the next one
 	// after any error.
-	Reset(ctx context.Context, rules []model.Rule, nodeAddrs []netip.Addr) error
+	Reset(ctx context.Context, rules []model.Rule, around model.Surroundings) error
 	// Apply makes the changes to what the last call left.
-	Apply(ctx context.Context, changes []model.Change, nodeAddrs []netip.Addr) error
+	Apply(ctx context.Context, changes []model.Change, around model.Surroundings) error
 }
 
 // Proxy keeps one node's packet rules in step with the API.
@@ -35,13 +34,14 @@ type Proxy struct {
 	tracker *model.Tracker
 	backend backend
 	health  *health
-	metrics *metrics
+	// services are the health check ports of services.
+	services *serviceHealth
+	metrics  *metrics
 	// wake holds at most one token: something has changed.
 	wake chan struct{}
 
-	mu sync.Mutex
-	// nodeAddrs are where node ports answer.
-	nodeAddrs []netip.Addr
+	mu     sync.Mutex
+	around model.Surroundings
 }
 
 // New checks the configuration and prepares a proxy; Run starts it.
@@ -49,9 +49,10 @@ func New(cfg Config) (*Proxy, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	p := &Proxy{cfg: cfg, log: cfg.Logger, backend: cfg.backend, informers: cfg.Informers, nodeAddrs: cfg.NodeIPs,
+	p := &Proxy{cfg: cfg, log: cfg.Logger, backend: cfg.backend, informers: cfg.Informers, around: model.Surroundings{NodeAddrs: cfg.NodeIPs},
 		tracker: model.NewTracker(model.Node{Name: cfg.NodeName}), metrics: newMetrics(),
 		health: newHealth(cfg.Clock, cfg.SyncPeriod), wake: make(chan struct{}, 1)}
+	p.services = newServiceHealth(p.health, p.log)
 	if p.backend == nil {
 		tables, err := nftables.New(nftables.Config{PodNetworks: cfg.ClusterCIDRs, MasqueradeAll: cfg.MasqueradeAll,
 			MasqueradeBit: cfg.MasqueradeBit, Families: families()})
@@ -84,6 +85,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 			return err
 		}
 		defer stop()
+		defer p.services.close()
 		p.log.Info("kube-proxy started", "node", p.cfg.NodeName)
 		p.syncLoop(ctx)
 		return nil
@@ -103,16 +105,16 @@ func (p *Proxy) changed() {
 	}
 }
 
-func (p *Proxy) addrs() []netip.Addr {
+func (p *Proxy) surroundings() model.Surroundings {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.nodeAddrs
+	return p.around
 }
 
 // cleanFlows is best effort: a stale flow hurts one client, a failed
 // synchronization all.
 func (p *Proxy) cleanFlows(changes []model.Change) {
-	deleted, err := conntrack.Clean(changes, p.addrs())
+	deleted, err := conntrack.Clean(changes, p.surroundings().NodeAddrs)
 	if err != nil {
 		p.log.Warn("stale connections not deleted", "error", err)
 	}

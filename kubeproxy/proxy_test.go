@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -25,24 +27,24 @@ import (
 type recorder struct {
 	mu      sync.Mutex
 	rules   map[model.Key]model.Rule
-	addrs   []netip.Addr
+	around  model.Surroundings
 	resets  int
 	applies int
 	fail    error
 }
 
-func (r *recorder) Reset(_ context.Context, rules []model.Rule, addrs []netip.Addr) error {
+func (r *recorder) Reset(_ context.Context, rules []model.Rule, around model.Surroundings) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.resets++
-	r.rules, r.addrs = map[model.Key]model.Rule{}, addrs
+	r.rules, r.around = map[model.Key]model.Rule{}, around
 	for _, rule := range rules {
 		r.rules[rule.Key] = rule
 	}
 	return nil
 }
 
-func (r *recorder) Apply(_ context.Context, changes []model.Change, addrs []netip.Addr) error {
+func (r *recorder) Apply(_ context.Context, changes []model.Change, around model.Surroundings) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.applies++
@@ -50,7 +52,7 @@ func (r *recorder) Apply(_ context.Context, changes []model.Change, addrs []neti
 		r.fail = nil
 		return err
 	}
-	r.addrs = addrs
+	r.around = around
 	for _, change := range changes {
 		delete(r.rules, change.Key())
 		if change.New != nil {
@@ -73,7 +75,7 @@ func (r *recorder) endpoints() int {
 func (r *recorder) state() (rules, resets int, addrs []netip.Addr) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.rules), r.resets, r.addrs
+	return len(r.rules), r.resets, r.around.NodeAddrs
 }
 
 func eventually(t *testing.T, what string, condition func() bool) {
@@ -152,6 +154,32 @@ func TestFollowsTheAPI(t *testing.T) {
 	if _, resets, _ := r.state(); resets != 1 {
 		t.Errorf("everything was written %d times, want once", resets)
 	}
+}
+
+func TestKnowsTheNetworksOfServices(t *testing.T) {
+	cidr := func(name string, cidrs ...string) *networkingv1.ServiceCIDR {
+		return &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: cidrs}}
+	}
+	client, r := fake.NewClientset(newNode(), cidr("kubernetes", "10.96.0.0/12", "fd00:96::/108")), &recorder{}
+	start(t, client, r)
+	want := func(what string, networks ...netip.Prefix) {
+		t.Helper()
+		eventually(t, what, func() bool {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return slices.Equal(r.around.ServiceNetworks, networks)
+		})
+	}
+	first, second := netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("fd00:96::/108")
+	want("the first networks", first, second)
+	if _, err := client.NetworkingV1().ServiceCIDRs().Create(t.Context(), cidr("more", "10.95.0.0/16", "10.96.0.0/12"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	want("a network more", netip.MustParsePrefix("10.95.0.0/16"), first, second)
+	if err := client.NetworkingV1().ServiceCIDRs().Delete(t.Context(), "more", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	want("a network less", first, second)
 }
 
 func TestStartsOverAfterAnError(t *testing.T) {

@@ -2,7 +2,10 @@ package kubeproxy
 
 import (
 	"context"
+	"slices"
 	"time"
+
+	"github.com/yare-io/yare/kubeproxy/model"
 )
 
 // Waiting time after the first failed synchronization, and the longest.
@@ -47,10 +50,10 @@ func (p *Proxy) sync(ctx context.Context, whole bool) error {
 	changes := p.tracker.Changes()
 	var err error
 	if whole {
-		err = p.backend.Reset(ctx, p.tracker.Rules(), p.addrs())
+		err = p.backend.Reset(ctx, p.tracker.Rules(), p.surroundings())
 		p.metrics.fullSync.Observe(p.cfg.Clock.Since(start).Seconds())
 	} else {
-		err = p.backend.Apply(ctx, changes, p.addrs())
+		err = p.backend.Apply(ctx, changes, p.surroundings())
 		p.metrics.partialSync.Observe(p.cfg.Clock.Since(start).Seconds())
 	}
 	p.metrics.sync.Observe(p.cfg.Clock.Since(start).Seconds())
@@ -60,10 +63,17 @@ func (p *Proxy) sync(ctx context.Context, whole bool) error {
 	}
 	p.metrics.last.Set(float64(p.cfg.Clock.Now().Unix()))
 	p.health.synced(start)
+	if whole || slices.ContainsFunc(changes, hasHealthPort) {
+		p.services.update(p.tracker.Rules())
+	}
 	if len(changes) > 0 {
 		p.log.Debug("rules synchronized", "changes", len(changes), "whole", whole, "took", p.cfg.Clock.Since(start))
 	}
 	return nil
+}
+
+func hasHealthPort(c model.Change) bool {
+	return c.Old != nil && c.Old.HealthCheckNodePort != 0 || c.New != nil && c.New.HealthCheckNodePort != 0
 }
 
 func (p *Proxy) pause(ctx context.Context, d time.Duration) {

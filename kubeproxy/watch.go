@@ -1,6 +1,7 @@
 package kubeproxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -44,6 +46,7 @@ func (p *Proxy) watch(ctx context.Context) (stop func(), err error) {
 	}{
 		{p.informers.Core().V1().Services().Informer(), p.serviceChanged},
 		{p.informers.Discovery().V1().EndpointSlices().Informer(), p.sliceChanged},
+		{p.informers.Networking().V1().ServiceCIDRs().Informer(), p.serviceCIDRChanged},
 		{p.nodes.Core().V1().Nodes().Informer(), p.nodeChanged},
 	} {
 		registration, err := h.informer.AddEventHandler(onChange(h.changed))
@@ -108,13 +111,33 @@ func (p *Proxy) nodeChanged(_, newObj any) {
 	p.tracker.SetNode(model.Node{Name: node.Name, Zone: node.Labels[v1.LabelTopologyZone]})
 	if len(p.cfg.NodeIPs) == 0 {
 		p.mu.Lock()
-		moved := !slices.Equal(p.nodeAddrs, nodeAddrs(node))
-		p.nodeAddrs = nodeAddrs(node)
+		moved := !slices.Equal(p.around.NodeAddrs, nodeAddrs(node))
+		p.around.NodeAddrs = nodeAddrs(node)
 		p.mu.Unlock()
 		if moved {
-			p.log.Info("node addresses", "addresses", p.addrs())
+			p.log.Info("node addresses", "addresses", nodeAddrs(node))
 		}
 	}
+	p.changed()
+}
+
+// serviceCIDRChanged takes the ranges of services anew. One that is being
+// deleted counts until it is gone, as it may still have services.
+func (p *Proxy) serviceCIDRChanged(_, _ any) {
+	var networks []netip.Prefix
+	for _, obj := range p.informers.Networking().V1().ServiceCIDRs().Informer().GetStore().List() {
+		for _, text := range obj.(*networkingv1.ServiceCIDR).Spec.CIDRs {
+			if network, err := netip.ParsePrefix(text); err == nil && !slices.Contains(networks, network) {
+				networks = append(networks, network)
+			}
+		}
+	}
+	slices.SortFunc(networks, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	p.mu.Lock()
+	p.around.ServiceNetworks = networks
+	p.mu.Unlock()
 	p.changed()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 
@@ -15,6 +16,9 @@ import (
 
 // ErrLeadershipLost is what Run returns when another process took over.
 var ErrLeadershipLost = errors.New("scheduler leadership lost")
+
+// silence is how long a leader may be late with its lease before it is unwell.
+const silence = 20 * time.Second
 
 // lead runs work while this process is the leader, or at once if there is no election.
 func (s *Scheduler) lead(ctx context.Context, work func(context.Context)) error {
@@ -34,7 +38,7 @@ func (s *Scheduler) lead(ctx context.Context, work func(context.Context)) error 
 	defer stopElecting()
 	elected, over := make(chan struct{}), make(chan struct{})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: lock, Name: "kube-scheduler", ReleaseOnCancel: true,
+		Lock: lock, Name: "kube-scheduler", ReleaseOnCancel: true, WatchDog: s.election,
 		LeaseDuration: orSeconds(election.LeaseDuration, 15), RenewDeadline: orSeconds(election.RenewDeadline, 10), RetryPeriod: orSeconds(election.RetryPeriod, 2),
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) { close(elected) },
@@ -62,6 +66,10 @@ func (s *Scheduler) lead(ctx context.Context, work func(context.Context)) error 
 	}
 	return nil
 }
+
+// Check is nil while the scheduler is well: it is not the leader, or it renews
+// its lease in time.
+func (s *Scheduler) Check(request *http.Request) error { return s.election.Check(request) }
 
 func isClosed(c <-chan struct{}) bool {
 	select {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/informers"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/tools/leaderelection"
 
 	"github.com/yare-io/yare/scheduler/framework"
 	"github.com/yare-io/yare/scheduler/plugins"
@@ -38,6 +39,7 @@ type Scheduler struct {
 	verdicts  *verdicts
 	metrics   *metrics
 
+	election *leaderelection.HealthzAdaptor
 	// slots bounds the work in the background, background waits for it.
 	slots      chan struct{}
 	background sync.WaitGroup
@@ -49,7 +51,8 @@ func New(cfg Config) (*Scheduler, error) {
 		return nil, err
 	}
 	s := &Scheduler{cfg: cfg, log: cfg.Logger, informers: cfg.Informers, cluster: state.NewCluster(), nominated: state.NewNominated(),
-		recorders: map[string]events.EventRecorder{}, verdicts: newVerdicts(), metrics: newMetrics(), slots: make(chan struct{}, cfg.MaxBinds)}
+		recorders: map[string]events.EventRecorder{}, verdicts: newVerdicts(), metrics: newMetrics(), slots: make(chan struct{}, cfg.MaxBinds),
+		election: leaderelection.NewLeaderHealthzAdaptor(silence)}
 	if s.informers == nil {
 		s.informers = informers.NewSharedInformerFactoryWithOptions(cfg.Client, 0, informers.WithTransform(dropManagedFields))
 		s.ownInformers = true

@@ -35,6 +35,14 @@ type Deps struct {
 	// Config has the plugins' own settings; zero values are Kubernetes'
 	// defaults.
 	Config Config
+	// Given are plugins that other packages build, by name: those of webhooks
+	// and policies. Without them their names stand for nothing.
+	Given map[string]admission.Plugin
+}
+
+// given takes a plugin that another package built.
+func given(name string) func(Deps) (admission.Plugin, error) {
+	return func(deps Deps) (admission.Plugin, error) { return deps.Given[name], nil }
 }
 
 // Config is the settings of the plugins that have some.
@@ -44,6 +52,8 @@ type Config struct {
 	Tolerations       Tolerations
 	EventRateLimits   []EventRateLimit
 	PodSecurity       *psapi.PodSecurityConfiguration
+	// LimitedResources may be used only where a quota covers them.
+	LimitedResources []LimitedResource
 }
 
 // entry is one plugin of the registry.
@@ -100,7 +110,9 @@ func Plugins(deps Deps, enable, disable []string) ([]admission.Plugin, error) {
 		if err != nil {
 			return nil, fmt.Errorf("admission plugin %s: %w", e.name, err)
 		}
-		plugins = append(plugins, plugin)
+		if plugin != nil {
+			plugins = append(plugins, plugin)
+		}
 	}
 	return plugins, nil
 }

@@ -8,6 +8,7 @@ import (
 	networkinglisters "k8s.io/client-go/listers/networking/v1"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/admission/lookup"
 )
 
 const ingressClassAnnotation = "kubernetes.io/ingress.class" // before there was a field
@@ -16,7 +17,7 @@ const ingressClassAnnotation = "kubernetes.io/ingress.class" // before there was
 type defaultIngressClass struct {
 	plugin
 	classes networkinglisters.IngressClassLister
-	synced  synced
+	synced  lookup.Synced
 }
 
 func newDefaultIngressClass(deps Deps) (admission.Plugin, error) {
@@ -24,7 +25,7 @@ func newDefaultIngressClass(deps Deps) (admission.Plugin, error) {
 	return &defaultIngressClass{
 		plugin:  on("DefaultIngressClass", admission.Create),
 		classes: informer.Lister(),
-		synced:  synced{informer.Informer().HasSynced, deps.Clock},
+		synced:  lookup.Synced{Has: informer.Informer().HasSynced, Clock: deps.Clock},
 	}, nil
 }
 
@@ -37,7 +38,7 @@ func (p *defaultIngressClass) Admit(ctx context.Context, a *admission.Attributes
 	if _, annotated := ingress.Annotations[ingressClassAnnotation]; annotated {
 		return nil
 	}
-	if err := p.synced.wait(ctx, a); err != nil {
+	if err := p.synced.Wait(ctx, a); err != nil {
 		return err
 	}
 	classes, err := p.classes.List(labels.Everything())

@@ -9,6 +9,7 @@ import (
 	storagelisters "k8s.io/client-go/listers/storage/v1"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/admission/lookup"
 )
 
 const (
@@ -20,7 +21,7 @@ const (
 type defaultStorageClass struct {
 	plugin
 	classes storagelisters.StorageClassLister
-	synced  synced
+	synced  lookup.Synced
 }
 
 func newDefaultStorageClass(deps Deps) (admission.Plugin, error) {
@@ -28,7 +29,7 @@ func newDefaultStorageClass(deps Deps) (admission.Plugin, error) {
 	return &defaultStorageClass{
 		plugin:  on("DefaultStorageClass", admission.Create),
 		classes: informer.Lister(),
-		synced:  synced{informer.Informer().HasSynced, deps.Clock},
+		synced:  lookup.Synced{Has: informer.Informer().HasSynced, Clock: deps.Clock},
 	}, nil
 }
 
@@ -41,7 +42,7 @@ func (p *defaultStorageClass) Admit(ctx context.Context, a *admission.Attributes
 	if _, beta := claim.Annotations[corev1.BetaStorageClassAnnotation]; beta {
 		return nil
 	}
-	if err := p.synced.wait(ctx, a); err != nil {
+	if err := p.synced.Wait(ctx, a); err != nil {
 		return err
 	}
 	classes, err := p.classes.List(labels.Everything())

@@ -13,6 +13,7 @@ import (
 	corelisters "k8s.io/client-go/listers/core/v1"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/admission/lookup"
 )
 
 const limitRangerAnnotation = "kubernetes.io/limit-ranger"
@@ -22,7 +23,7 @@ const limitRangerAnnotation = "kubernetes.io/limit-ranger"
 type limitRanger struct {
 	plugin
 	limits corelisters.LimitRangeLister
-	synced synced
+	synced lookup.Synced
 }
 
 func newLimitRanger(deps Deps) (admission.Plugin, error) {
@@ -30,7 +31,7 @@ func newLimitRanger(deps Deps) (admission.Plugin, error) {
 	return &limitRanger{
 		plugin: on("LimitRanger", admission.Create, admission.Update),
 		limits: informer.Lister(),
-		synced: synced{informer.Informer().HasSynced, deps.Clock},
+		synced: lookup.Synced{Has: informer.Informer().HasSynced, Clock: deps.Clock},
 	}, nil
 }
 
@@ -84,7 +85,7 @@ func (p *limitRanger) Validate(ctx context.Context, a *admission.Attributes) err
 // ranges are the namespace's limits by name, so that the first default that
 // counts is always the same.
 func (p *limitRanger) ranges(ctx context.Context, a *admission.Attributes) ([]*corev1.LimitRange, error) {
-	if err := p.synced.wait(ctx, a); err != nil {
+	if err := p.synced.Wait(ctx, a); err != nil {
 		return nil, err
 	}
 	ranges, err := p.limits.LimitRanges(a.Namespace).List(labels.Everything())

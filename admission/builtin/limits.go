@@ -10,8 +10,8 @@ import (
 	resourcehelper "k8s.io/component-helpers/resource"
 )
 
-// usage is what something asks for at least and at most.
-type usage struct{ requests, limits corev1.ResourceList }
+// asked is what something asks for at least and at most.
+type asked struct{ requests, limits corev1.ResourceList }
 
 func podLimitErrors(limits *corev1.LimitRange, pod *corev1.Pod) []error {
 	var errs []error
@@ -20,12 +20,12 @@ func podLimitErrors(limits *corev1.LimitRange, pod *corev1.Pod) []error {
 		case corev1.LimitTypeContainer:
 			for _, containers := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
 				for _, c := range containers {
-					errs = append(errs, limitErrors(limit, usage{c.Resources.Requests, c.Resources.Limits})...)
+					errs = append(errs, limitErrors(limit, asked{c.Resources.Requests, c.Resources.Limits})...)
 				}
 			}
 		case corev1.LimitTypePod:
 			options := resourcehelper.PodResourcesOptions{ExcludeOverhead: true}
-			errs = append(errs, limitErrors(limit, usage{resourcehelper.PodRequests(pod, options), resourcehelper.PodLimits(pod, options)})...)
+			errs = append(errs, limitErrors(limit, asked{resourcehelper.PodRequests(pod, options), resourcehelper.PodLimits(pod, options)})...)
 		}
 	}
 	return errs
@@ -49,7 +49,7 @@ func claimLimitErrors(limits *corev1.LimitRange, claim *corev1.PersistentVolumeC
 }
 
 // limitErrors are the bounds of one limit that the usage breaks.
-func limitErrors(limit corev1.LimitRangeItem, u usage) []error {
+func limitErrors(limit corev1.LimitRangeItem, u asked) []error {
 	var errs []error
 	for _, name := range names(limit.Min) {
 		errs = appendError(errs, minimumError(limit, name, limit.Min[name], u))
@@ -72,7 +72,7 @@ func appendError(errs []error, err error) []error {
 	return errs
 }
 
-func minimumError(limit corev1.LimitRangeItem, name corev1.ResourceName, bound resource.Quantity, u usage) error {
+func minimumError(limit corev1.LimitRangeItem, name corev1.ResourceName, bound resource.Quantity, u asked) error {
 	if err := requestError("minimum", limit, name, bound, u.requests, -1); err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func minimumError(limit corev1.LimitRangeItem, name corev1.ResourceName, bound r
 	return nil
 }
 
-func maximumError(limit corev1.LimitRangeItem, name corev1.ResourceName, bound resource.Quantity, u usage) error {
+func maximumError(limit corev1.LimitRangeItem, name corev1.ResourceName, bound resource.Quantity, u asked) error {
 	got, ok := u.limits[name]
 	if !ok {
 		return fmt.Errorf("maximum %s usage per %s is %s.  No limit is specified", name, limit.Type, bound.String())
@@ -109,7 +109,7 @@ func requestError(which string, limit corev1.LimitRangeItem, name corev1.Resourc
 	return nil
 }
 
-func ratioError(limit corev1.LimitRangeItem, name corev1.ResourceName, bound resource.Quantity, u usage) error {
+func ratioError(limit corev1.LimitRangeItem, name corev1.ResourceName, bound resource.Quantity, u asked) error {
 	request, requested := u.requests[name]
 	top, limited := u.limits[name]
 	prefix := fmt.Sprintf("%s max limit to request ratio per %s is %s, but ", name, limit.Type, bound.String())

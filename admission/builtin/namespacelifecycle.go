@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/cache"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/admission/lookup"
 )
 
 const (
@@ -30,7 +31,7 @@ var immortalNamespaces = []string{metav1.NamespaceDefault, metav1.NamespaceSyste
 // terminating, and the deletion of the ones the system needs.
 type namespaceLifecycle struct {
 	plugin
-	namespaces namespaces
+	namespaces lookup.Namespaces
 	deleted    *cache.LRUExpireCache
 }
 
@@ -77,9 +78,9 @@ func (p *namespaceLifecycle) admitNamespace(a *admission.Attributes) error {
 // nobody has just deleted through this server.
 func (p *namespaceLifecycle) namespace(ctx context.Context, name string) (*corev1.Namespace, error) {
 	if _, justDeleted := p.deleted.Get(name); justDeleted {
-		return p.namespaces.live(ctx, name)
+		return p.namespaces.Live(ctx, name)
 	}
-	return p.namespaces.get(ctx, name)
+	return p.namespaces.Get(ctx, name)
 }
 
 func terminating(a *admission.Attributes) error {

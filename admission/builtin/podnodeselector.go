@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/admission/lookup"
 )
 
 // NodeSelectors are the settings of PodNodeSelector: label selectors of the
@@ -25,7 +26,7 @@ const nodeSelectorAnnotation = "scheduler.alpha.kubernetes.io/node-selector"
 // podNodeSelector restricts the nodes that pods of a namespace run on.
 type podNodeSelector struct {
 	plugin
-	namespaces     namespaces
+	namespaces     lookup.Namespaces
 	clusterDefault labels.Set
 	allowed        map[string]labels.Set
 }
@@ -88,7 +89,7 @@ func (p *podNodeSelector) Validate(ctx context.Context, a *admission.Attributes)
 }
 
 func (p *podNodeSelector) selector(ctx context.Context, name string) (labels.Set, error) {
-	namespace, err := p.namespaces.get(ctx, name)
+	namespace, err := p.namespaces.Get(ctx, name)
 	if err != nil {
 		return nil, err
 	}

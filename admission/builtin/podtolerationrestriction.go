@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/admission/lookup"
 )
 
 // Tolerations are the settings of PodTolerationRestriction, for namespaces
@@ -30,7 +31,7 @@ const (
 // podTolerationRestriction says what pods of a namespace tolerate.
 type podTolerationRestriction struct {
 	plugin
-	namespaces namespaces
+	namespaces lookup.Namespaces
 	cluster    Tolerations
 }
 
@@ -88,7 +89,7 @@ func (p *podTolerationRestriction) Validate(ctx context.Context, a *admission.At
 }
 
 func (p *podTolerationRestriction) tolerations(ctx context.Context, name, annotation string, fallback []corev1.Toleration) ([]corev1.Toleration, error) {
-	namespace, err := p.namespaces.get(ctx, name)
+	namespace, err := p.namespaces.Get(ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/admission/lookup"
 )
 
 // systemPriorities are known even before their objects exist.
@@ -27,7 +28,7 @@ type priority struct {
 	plugin
 	client  kubernetes.Interface
 	classes schedulinglisters.PriorityClassLister
-	synced  synced
+	synced  lookup.Synced
 }
 
 func newPriority(deps Deps) (admission.Plugin, error) {
@@ -36,7 +37,7 @@ func newPriority(deps Deps) (admission.Plugin, error) {
 		plugin:  on("Priority", admission.Create, admission.Update),
 		client:  deps.Client,
 		classes: informer.Lister(),
-		synced:  synced{informer.Informer().HasSynced, deps.Clock},
+		synced:  lookup.Synced{Has: informer.Informer().HasSynced, Clock: deps.Clock},
 	}, nil
 }
 
@@ -81,7 +82,7 @@ func setPriority(pod *corev1.Pod, class *schedulingv1.PriorityClass) error {
 func (p *priority) classOf(ctx context.Context, a *admission.Attributes, pod *corev1.Pod) (*schedulingv1.PriorityClass, error) {
 	name := pod.Spec.PriorityClassName
 	if name == "" {
-		if err := p.synced.wait(ctx, a); err != nil {
+		if err := p.synced.Wait(ctx, a); err != nil {
 			return nil, err
 		}
 		return p.defaultClass()
@@ -124,7 +125,7 @@ func (p *priority) Validate(ctx context.Context, a *admission.Attributes) error 
 	if !ok || a.Subresource != "" || !class.GlobalDefault {
 		return nil
 	}
-	if err := p.synced.wait(ctx, a); err != nil {
+	if err := p.synced.Wait(ctx, a); err != nil {
 		return err
 	}
 	current, err := p.defaultClass()

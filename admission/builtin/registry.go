@@ -28,4 +28,9 @@ var registry = []entry{
 	{"DefaultIngressClass", true, newDefaultIngressClass},
 	{"DenyServiceExternalIPs", false, newDenyServiceExternalIPs},
 	{"PodTopologyLabels", true, newPodTopologyLabels},
+	{"MutatingAdmissionPolicy", true, given("MutatingAdmissionPolicy")},
+	{"MutatingAdmissionWebhook", true, given("MutatingAdmissionWebhook")},
+	{"ValidatingAdmissionPolicy", true, given("ValidatingAdmissionPolicy")},
+	{"ValidatingAdmissionWebhook", true, given("ValidatingAdmissionWebhook")},
+	{"ResourceQuota", true, newResourceQuota},
 }

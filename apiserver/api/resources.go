@@ -26,12 +26,15 @@ import (
 	"github.com/yare-io/yare/apiserver/api/core"
 	"github.com/yare-io/yare/apiserver/api/discovery"
 	"github.com/yare-io/yare/apiserver/api/events"
+	"github.com/yare-io/yare/apiserver/api/flowcontrol"
 	"github.com/yare-io/yare/apiserver/api/networking"
 	"github.com/yare-io/yare/apiserver/api/node"
 	"github.com/yare-io/yare/apiserver/api/policy"
 	"github.com/yare-io/yare/apiserver/api/rbac"
+	"github.com/yare-io/yare/apiserver/api/resource"
 	"github.com/yare-io/yare/apiserver/api/scheduling"
 	"github.com/yare-io/yare/apiserver/api/storage"
+	"github.com/yare-io/yare/apiserver/api/storagemigration"
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
@@ -60,15 +63,17 @@ type Deps struct {
 	Authorizer authorization.Authorizer
 	// Rules answers SelfSubjectRulesReviews.
 	Rules authorizer.RuleResolver
+	// Components are what componentstatuses shows.
+	Components []core.Component
 }
 
 // Resources returns the rows of all groups. Every call returns new ones.
 func Resources(d Deps) []*registry.Resource {
 	d = d.filled()
 	groups := [][]*registry.Resource{
-		core.Resources(core.Deps{Clock: d.Clock, EventTTL: d.EventTTL, Services: d.Services, IssueToken: d.IssueToken}),
-		apiextensions.Resources(),
+		core.Resources(core.Deps{Clock: d.Clock, EventTTL: d.EventTTL, Services: d.Services, IssueToken: d.IssueToken, Components: d.Components}),
 		admissionregistration.Resources(),
+		apiextensions.Resources(),
 		apiregistration.Resources(),
 		apps.Resources(),
 		authentication.Resources(authentication.Deps{User: d.User, ReviewToken: d.ReviewToken, Clock: d.Clock}),
@@ -79,12 +84,15 @@ func Resources(d Deps) []*registry.Resource {
 		coordination.Resources(),
 		discovery.Resources(),
 		events.Resources(d.EventTTL),
+		flowcontrol.Resources(),
 		networking.Resources(),
 		node.Resources(),
 		policy.Resources(),
 		rbac.Resources(),
+		resource.Resources(resource.Deps{Clock: d.Clock}),
 		scheduling.Resources(),
 		storage.Resources(),
+		storagemigration.Resources(),
 	}
 	var all []*registry.Resource
 	for _, group := range groups {

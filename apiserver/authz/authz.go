@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -38,7 +39,7 @@ type Config struct {
 // Authorizer is the union of the modes, behind one rule of its own: members of
 // system:masters may do everything. It is safe for concurrent use.
 type Authorizer struct {
-	members []authorizer.Authorizer
+	members atomic.Pointer[[]authorizer.Authorizer]
 }
 
 var (
@@ -48,28 +49,42 @@ var (
 
 // New checks the modes.
 func New(config Config) (*Authorizer, error) {
+	a := &Authorizer{}
+	return a, a.Set(config)
+}
+
+// Set changes who decides. On error nothing changes.
+func (a *Authorizer) Set(config Config) error {
+	members, err := config.members()
+	if err == nil {
+		a.members.Store(&members)
+	}
+	return err
+}
+
+func (config Config) members() ([]authorizer.Authorizer, error) {
 	if len(config.Modes) == 0 {
 		return nil, errors.New("at least one authorization mode is needed")
 	}
-	a := &Authorizer{}
+	var members []authorizer.Authorizer
 	for i, mode := range config.Modes {
 		if slices.Contains(config.Modes[:i], mode) {
 			return nil, fmt.Errorf("authorization mode %q is given twice", mode)
 		}
 		switch mode {
 		case AlwaysAllow:
-			a.members = append(a.members, allow{})
+			members = append(members, allow{})
 		case AlwaysDeny:
-			a.members = append(a.members, deny{})
+			members = append(members, deny{})
 		default:
 			member, ok := config.Authorizers[mode]
 			if !ok {
 				return nil, fmt.Errorf("unknown authorization mode %q", mode)
 			}
-			a.members = append(a.members, member)
+			members = append(members, member)
 		}
 	}
-	return a, nil
+	return members, nil
 }
 
 // Authorize implements authorizer.Authorizer. Nobody's opinion is
@@ -80,7 +95,7 @@ func (a *Authorizer) Authorize(ctx context.Context, attributes authorizer.Attrib
 	}
 	var reasons []string
 	var errs []error
-	for _, member := range a.members {
+	for _, member := range *a.members.Load() {
 		decision, reason, err := member.Authorize(ctx, attributes)
 		if decision == authorizer.DecisionAllow {
 			return decision, reason, err
@@ -115,7 +130,7 @@ func (a *Authorizer) RulesFor(ctx context.Context, info user.Info, namespace str
 	var paths []authorizer.NonResourceRuleInfo
 	var errs []error
 	incomplete := false
-	for _, member := range a.members {
+	for _, member := range *a.members.Load() {
 		resolver, ok := member.(authorizer.RuleResolver)
 		if !ok {
 			incomplete = true

@@ -1,16 +1,15 @@
-// Package expression says what the CEL expressions of admission are: which
-// result each kind must have, and the compilers that know admission's
-// variables. It neither evaluates expressions nor knows the objects that hold
-// them. Nothing is built before the first expression is met.
+// Package expression compiles the CEL expressions of admission: it says which
+// result each kind must have, declares admission's variables, and gives a policy
+// variables of its own. It does not know the objects that hold expressions.
+// Nothing is built before the first expression is met, and what is built is
+// shared by all policies.
 package expression
 
 import (
 	"slices"
-	"sync"
 
 	"github.com/google/cel-go/cel"
 	plugincel "k8s.io/apiserver/pkg/admission/plugin/cel"
-	"k8s.io/apiserver/pkg/cel/environment"
 )
 
 // Kind is what an expression is for, and so the types its result may have.
@@ -51,18 +50,3 @@ func (e Expression) GetName() string { return e.Name }
 
 // ReturnTypes implements plugincel.ExpressionAccessor.
 func (e Expression) ReturnTypes() []*cel.Type { return slices.Clone(results[e.Kind]) }
-
-// Environment is that of Kubernetes' newest version, which all compilers share.
-func Environment() *environment.EnvSet {
-	return environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion())
-}
-
-// Plain returns the compiler of expressions that know no variables of their
-// own. It is safe for concurrent use.
-var Plain = sync.OnceValue(func() plugincel.Compiler { return plugincel.NewCompiler(Environment()) })
-
-// WithVariables returns a compiler whose expressions see the variables compiled
-// with it before. It is for one policy, and for one goroutine.
-func WithVariables() (*plugincel.CompositedCompiler, error) {
-	return plugincel.NewCompositedCompiler(Environment())
-}

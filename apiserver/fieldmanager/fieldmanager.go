@@ -32,9 +32,9 @@ import (
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
-// converter knows the schemas of all built-in types. Parsing them takes tens
+// Converter knows the schemas of all built-in types. Parsing them takes tens
 // of milliseconds, so it is put off until somebody applies.
-var converter = sync.OnceValue(func() managedfields.TypeConverter {
+var Converter = sync.OnceValue(func() managedfields.TypeConverter {
 	return applyconfigurations.NewTypeConverter(scheme.Scheme)
 })
 
@@ -53,7 +53,7 @@ func New(row *registry.Resource, part string) *Manager {
 			return untyped(row, part)
 		}
 		return managedfields.NewDefaultFieldManager(
-			converter(), scheme.Scheme, defaulter{row}, scheme.Scheme,
+			Converter(), scheme.Scheme, defaulter{row}, scheme.Scheme,
 			row.Kind, row.Kind.GroupVersion(), part, ignored(row, part))
 	})
 	return m

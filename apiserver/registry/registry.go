@@ -57,6 +57,9 @@ type Resource struct {
 	// Creator makes POST an action without storage (reviews). All else about
 	// storage is then empty.
 	Creator Action
+	// Computed makes the objects of a resource that is not stored, for each get
+	// and list. All else about storage is then empty.
+	Computed func(ctx context.Context) ([]runtime.Object, error)
 
 	// Columns are what kubectl get shows, after the name column is included
 	// by the row itself. Empty: name and age.

@@ -55,3 +55,18 @@ func hostAddress() (netip.Addr, error) {
 	}
 	return netip.Addr{}, errors.New("this machine has no address but loopback: name one with --node-ip")
 }
+
+// localAddresses are all addresses of this machine.
+func localAddresses() ([]netip.Addr, error) {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	var out []netip.Addr
+	for _, a := range addresses {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			out = append(out, prefix.Addr().Unmap())
+		}
+	}
+	return out, nil
+}

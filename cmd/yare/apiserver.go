@@ -24,6 +24,8 @@ import (
 	"github.com/yare-io/yare/apiserver"
 	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/bootstrap"
+	"github.com/yare-io/yare/apiserver/flowcontrol"
+	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/storage"
 )
 
@@ -79,6 +81,8 @@ type apiServer struct {
 	gate    *gate
 	// allocation gives services their addresses and ports.
 	allocation *allocation.Services
+	// flow keeps flow control and its objects in step; nil without it.
+	flow       *flowcontrol.Keeper
 	extensions extensions
 	// informers read the server's own objects; all parts of the process may
 	// use them.
@@ -137,10 +141,14 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(part(caching, "watch cache", s.Server.Run))
 	group.Go(part(ctx, "extensions", s.extensions.run))
+	group.Go(part(ctx, "configuration files", s.gate.Run))
 	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())
 	}))
+	if s.gate.policies != nil {
+		group.Go(part(caching, "OPA", s.gate.policies.run))
+	}
 	group.Go(func() error {
 		defer stopServing()
 		defer s.informers.Shutdown()
@@ -153,6 +161,9 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 		}
 		close(s.ready)
 		group.Go(part(ctx, "service allocation", s.allocation.Run))
+		if s.flow != nil {
+			group.Go(part(ctx, "flow control", s.flow.Run))
+		}
 		return s.advertise.Run(ctx)
 	})
 	return group.Wait()
@@ -208,9 +219,11 @@ func (s *apiServer) configFor(info user.Info, agent string) *rest.Config {
 
 // client acts as the API server itself.
 func (s *apiServer) client() kubernetes.Interface {
-	return kubernetes.NewForConfigOrDie(s.configFor(&user.DefaultInfo{
-		Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated},
-	}, "kube-apiserver"))
+	return kubernetes.NewForConfigOrDie(s.configFor(apiServerUser(), "kube-apiserver"))
+}
+
+func apiServerUser() user.Info {
+	return &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}}
 }
 
 // loopback breaks the ring between the server and its gate, which reads objects
@@ -226,6 +239,22 @@ func (l *loopback) share(object any) (any, error) {
 		return server.Share(object)
 	}
 	return object, nil
+}
+
+// rows are the resources that the server has.
+func (l *loopback) rows() []*registry.Resource {
+	if server := l.server.Load(); server != nil {
+		return server.Rows()
+	}
+	return nil
+}
+
+// objects are what the server stores, nil before it is there.
+func (l *loopback) objects() registry.Objects {
+	if server := l.server.Load(); server != nil {
+		return server.Objects()
+	}
+	return nil
 }
 
 type asUser struct {

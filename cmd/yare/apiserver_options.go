@@ -40,6 +40,7 @@ type apiServerOptions struct {
 	etcdServers     []string
 	etcdTLS         etcd.TLS
 	datastore       datastoreOptions
+	encryption      encryptionOptions
 	eventTTL        time.Duration
 
 	serviceCIDR   []string
@@ -55,7 +56,11 @@ type apiServerOptions struct {
 
 	authorizationModes            []string
 	enablePlugins, disablePlugins []string
-	maxReadOnly, maxMutating      int
+	flow                          flowOptions
+
+	opa       opaOptions
+	admission admissionOptions
+	auth      authOptions
 }
 
 func (o *apiServerOptions) add(flags *pflag.FlagSet) {
@@ -67,19 +72,22 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.etcdTLS.Cert, "etcd-certfile", "", "client certificate for etcd")
 	flags.StringVar(&o.etcdTLS.Key, "etcd-keyfile", "", "its private key")
 	o.datastore.add(flags)
+	o.encryption.add(flags)
 	flags.StringVar(&o.storageBackend, "storage-backend", "etcd3", "where objects are kept: etcd3 or memory (gone when the process ends)")
 	flags.DurationVar(&o.eventTTL, "event-ttl", time.Hour, "how long events are kept")
 	flags.StringSliceVar(&o.serviceCIDR, "service-cluster-ip-range", []string{"10.96.0.0/12"}, "range of service addresses, one for each IP family")
 	flags.StringVar(&o.nodePortRange, "service-node-port-range", "30000-32767", "ports that services may open on every node")
-	flags.StringSliceVar(&o.authorizationModes, "authorization-mode", []string{"Node", "RBAC"}, "who decides what is allowed, in order: Node, RBAC, AlwaysAllow, AlwaysDeny")
+	flags.StringSliceVar(&o.authorizationModes, "authorization-mode", []string{"Node", "RBAC"}, "who decides what is allowed, in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny")
 	flags.StringSliceVar(&o.enablePlugins, "enable-admission-plugins", nil, "admission plugins to run beside the default ones")
 	flags.StringSliceVar(&o.disablePlugins, "disable-admission-plugins", nil, "default admission plugins not to run")
 	flags.StringVar(&o.tokenFile, "token-auth-file", "", "CSV file with static tokens: token,user,uid,\"groups\"")
 	flags.StringVar(&o.issuer, "service-account-issuer", "https://kubernetes.default.svc.cluster.local", "issuer named in service-account tokens")
 	flags.StringSliceVar(&o.audiences, "api-audiences", nil, "audiences of tokens for this server (default: the issuer)")
 	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
-	flags.IntVar(&o.maxReadOnly, "max-requests-inflight", 400, "most read requests served at once")
-	flags.IntVar(&o.maxMutating, "max-mutating-requests-inflight", 200, "most write requests served at once")
+	o.flow.add(flags)
+	o.opa.add(flags)
+	o.admission.add(flags)
+	o.auth.add(flags)
 }
 
 // addStandalone adds the flags that name what `yare server` makes itself.

@@ -11,8 +11,10 @@ import (
 	"github.com/yare-io/yare/apiserver"
 	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/api"
+	"github.com/yare-io/yare/apiserver/api/core"
 	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/discovery"
+	"github.com/yare-io/yare/apiserver/flowcontrol"
 	"github.com/yare-io/yare/apiserver/proxy"
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/openapi"
@@ -23,7 +25,12 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	client := s.client()
 	s.informers = informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(s.loopback.share))
 	var err error
-	if s.gate, err = newGate(s.options, s.trust, client, s.informers); err != nil {
+	if s.gate, err = newGate(s.options, surroundings{
+		trust: s.trust, client: client, informers: s.informers, rows: s.loopback.rows, objects: s.loopback.objects, own: s.isOwn, logger: s.logger,
+	}); err != nil {
+		return err
+	}
+	if err := s.addPolicies(client); err != nil {
 		return err
 	}
 	ports, err := s.options.nodePorts()
@@ -41,12 +48,22 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		ReviewToken: s.gate.reviewToken,
 		Authorizer:  s.gate.authorizer,
 		Rules:       s.gate.authorizer,
+		Components:  []core.Component{{Name: "etcd-0", Check: s.store.Health}},
 	})
 	streams, err := proxy.New(proxy.Config{KubeletTLS: s.trust.kubeletTLS()})
 	if err != nil {
 		return err
 	}
 	s.aggregate()
+	flow, err := s.options.flow.controller(s.logger)
+	if err != nil {
+		return err
+	}
+	if flow != nil {
+		if s.flow, err = flowcontrol.NewKeeper(flow, client, s.informers); err != nil {
+			return err
+		}
+	}
 	s.Server, err = apiserver.New(apiserver.Config{
 		Elsewhere:     s.extensions.aggregator.Handler,
 		Store:         s.store,
@@ -58,15 +75,21 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 		Documents:     s.documents,
 		Checks:        append(s.extensionChecks(), apiserver.Check{Name: "poststarthook/bootstrap", Check: s.checkBootstrap}),
 		Logger:        s.logger,
-		MaxReadOnly:   s.options.maxReadOnly,
-		MaxMutating:   s.options.maxMutating,
+		MaxReadOnly:   s.options.flow.maxReadOnly,
+		MaxMutating:   s.options.flow.maxMutating,
+		FlowControl:   flow,
 	})
 	if err != nil {
 		return err
 	}
 	s.loopback.server.Store(s.Server)
 	s.extend()
-	return nil
+	if s.gate.policies != nil {
+		if err := s.Metrics().Register(s.gate.policies); err != nil {
+			return err
+		}
+	}
+	return s.Metrics().Register(s.gate.metrics)
 }
 
 func (s *apiServer) checkBootstrap(context.Context) error {

@@ -1,19 +1,23 @@
 package main
 
 import (
+	"context"
 	"crypto"
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/yare-io/yare/apiserver/health"
 	"github.com/yare-io/yare/cmd/yare/pki"
 	"github.com/yare-io/yare/controllers"
 )
@@ -29,7 +33,9 @@ const ( // the signers of Kubernetes that one authority may stand behind
 type controllerOptions struct {
 	kubeconfig                 string
 	controllers                []string
-	leaderElect                bool
+	election                   leaderElectionOptions
+	port                       securePortOptions
+	serviceAccounts            bool
 	allocateNodeCIDRs          bool
 	clusterCIDR, serviceCIDR   []string
 	maskIPv4, maskIPv6         int
@@ -56,7 +62,9 @@ func (o *controllerOptions) add(flags *pflag.FlagSet) {
 func (o *controllerOptions) addStandalone(flags *pflag.FlagSet) {
 	o.add(flags)
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "file that says how to reach the API server and as whom")
-	flags.BoolVar(&o.leaderElect, "leader-elect", true, "run only while holding the lease kube-system/kube-controller-manager")
+	flags.BoolVar(&o.serviceAccounts, "use-service-account-credentials", false, "let each controller act under a service account of its own in kube-system")
+	o.election.add(flags, "kube-controller-manager")
+	o.port.add(flags, 10257)
 	flags.StringVar(&o.signingCert, "cluster-signing-cert-file", "", "certificate of the authority that signs certificate requests")
 	flags.StringVar(&o.signingKey, "cluster-signing-key-file", "", "its private key")
 	flags.DurationVar(&o.signingDuration, "cluster-signing-duration", 365*24*time.Hour, "longest life of a signed certificate")
@@ -75,15 +83,7 @@ func newControllerManagerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			config, err := kubeconfigFlag(options.kubeconfig)
-			if err != nil {
-				return err
-			}
-			manager, err := options.build(func(string) (*rest.Config, error) { return config, nil }, logger)
-			if err != nil {
-				return err
-			}
-			return manager.Run(cmd.Context())
+			return options.run(cmd.Context(), logger)
 		},
 	}
 	options.addStandalone(command.Flags())
@@ -91,8 +91,56 @@ func newControllerManagerCommand() *cobra.Command {
 	return command
 }
 
+func (o *controllerOptions) run(ctx context.Context, logger *slog.Logger) error {
+	config, err := kubeconfigFlag(o.kubeconfig)
+	if err != nil {
+		return err
+	}
+	configFor := func(string) (*rest.Config, error) { return config, nil }
+	if o.serviceAccounts {
+		configFor = controllers.ServiceAccounts(config)
+	}
+	metrics := newMetrics()
+	manager, err := o.build(configFor, metrics, logger)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	if err := o.port.serve(ctx, group, securePort{
+		name: "kube-controller-manager", kubeconfig: o.kubeconfig, metrics: metrics, logger: logger,
+		checks: []health.Check{leaseCheck(manager.Check)}, configz: o.configz(),
+	}); err != nil {
+		return err
+	}
+	group.Go(part(ctx, "controllers", manager.Run))
+	return group.Wait()
+}
+
+// configz is the configuration in effect, with the names of Kubernetes'
+// KubeControllerManagerConfiguration.
+func (o *controllerOptions) configz() map[string]any {
+	return map[string]any{"kubecontrollermanager.config.k8s.io": map[string]any{
+		"Generic": map[string]any{
+			"Controllers": o.controllers,
+			"LeaderElection": map[string]any{
+				"LeaderElect": o.election.elect, "LeaseDuration": o.election.leaseDuration.String(), "RenewDeadline": o.election.renewDeadline.String(),
+				"RetryPeriod": o.election.retry.String(), "ResourceLock": "leases", "ResourceName": o.election.name, "ResourceNamespace": o.election.namespace,
+			},
+		},
+		"KubeCloudShared": map[string]any{
+			"AllocateNodeCIDRs": o.allocateNodeCIDRs, "ClusterCIDR": strings.Join(o.clusterCIDR, ","),
+			"UseServiceAccountCredentials": o.serviceAccounts, "NodeMonitorPeriod": o.monitorPeriod.String(),
+		},
+		"CSRSigningController":    map[string]any{"ClusterSigningCertFile": o.signingCert, "ClusterSigningDuration": o.signingDuration.String()},
+		"NodeIPAMController":      map[string]any{"ServiceCIDR": strings.Join(o.serviceCIDR, ","), "NodeCIDRMaskSizeIPv4": o.maskIPv4, "NodeCIDRMaskSizeIPv6": o.maskIPv6},
+		"NodeLifecycleController": map[string]any{"NodeMonitorGracePeriod": o.gracePeriod.String()},
+		"PodGCController":         map[string]any{"TerminatedPodGCThreshold": o.terminatedPodThreshold},
+		"SAController":            map[string]any{"RootCAFile": o.rootCA},
+	}}
+}
+
 // build reads the files that the flags name.
-func (o *controllerOptions) build(configFor func(string) (*rest.Config, error), logger *slog.Logger) (*controllers.Manager, error) {
+func (o *controllerOptions) build(configFor func(string) (*rest.Config, error), metrics prometheus.Registerer, logger *slog.Logger) (*controllers.Manager, error) {
 	var signing controllers.Signing
 	if o.signingCert != "" || o.signingKey != "" {
 		pair, err := pki.LoadKeyPair(o.signingCert, o.signingKey)
@@ -109,7 +157,7 @@ func (o *controllerOptions) build(configFor func(string) (*rest.Config, error), 
 			return nil, err
 		}
 	}
-	return o.manager(configFor, nil, signing, rootCA, nil, logger)
+	return o.manager(configFor, nil, signing, rootCA, metrics, logger)
 }
 
 // manager is what both the command alone and the whole server run.
@@ -137,9 +185,7 @@ func (o *controllerOptions) manager(configFor func(string) (*rest.Config, error)
 			return nil, err
 		}
 	}
-	if o.leaderElect {
-		config.LeaderElection = &controllers.LeaderElection{}
-	}
+	config.LeaderElection = o.election.controllers()
 	return controllers.New(config)
 }
 

@@ -78,8 +78,17 @@ func withTLS(address string, files etcd.TLS) (string, error) {
 	return parsed.String(), nil
 }
 
-// openStore opens the store that the flags name.
+// openStore opens the store that the flags name, and encrypts what goes into it
+// if they say so.
 func (o *apiServerOptions) openStore(ctx context.Context, logger *slog.Logger) (storage.Store, error) {
+	store, err := o.openPlainStore(ctx, logger)
+	if err != nil {
+		return nil, err
+	}
+	return o.encryption.wrap(store, logger)
+}
+
+func (o *apiServerOptions) openPlainStore(ctx context.Context, logger *slog.Logger) (storage.Store, error) {
 	if o.datastore.endpoint != "" {
 		if len(o.etcdServers) > 0 || o.storageBackend != "etcd3" {
 			return nil, errors.New("--datastore-endpoint excludes --etcd-servers and --storage-backend")

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"log/slog"
+	"net/netip"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,19 +16,16 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/yare-io/yare/admission"
-	"github.com/yare-io/yare/admission/builtin"
 	"github.com/yare-io/yare/apiserver/authn"
+	"github.com/yare-io/yare/apiserver/authn/jwt"
 	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/authz"
 	"github.com/yare-io/yare/apiserver/authz/node"
 	"github.com/yare-io/yare/apiserver/authz/rbac"
 	rbacbootstrap "github.com/yare-io/yare/apiserver/authz/rbac/bootstrap"
 	"github.com/yare-io/yare/apiserver/authz/rbac/escalation"
+	"github.com/yare-io/yare/apiserver/registry"
 )
-
-// nodeRestriction keeps nodes to their own objects. Kubernetes has it off by
-// default and every installer turns it on; here it comes with the Node mode.
-const nodeRestriction = "NodeRestriction"
 
 // publicPaths are all that is answered without credentials.
 var publicPaths = []string{"/healthz", "/livez", "/readyz", "/version", "/version/"}
@@ -38,17 +38,43 @@ type gate struct {
 	requests      *serviceaccount.Requests
 	discovery     *serviceaccount.Discovery
 	policy        *rbacbootstrap.Policy
+	policies      *policies
 	// synced report whether the authorizers know all that was there at the
 	// start.
 	synced []cache.InformerSynced
+	// metrics are those of the gate's parts.
+	metrics *prometheus.Registry
+	// issuers are those outside of the cluster whose tokens are accepted; nil:
+	// none are.
+	issuers *jwt.Authenticator
+	// modes are those that decide about access.
+	modes []authz.Mode
+	// following keep to configuration files while the server runs.
+	following []func(context.Context)
+	logger    *slog.Logger
+}
+
+// surroundings are what the gate stands in.
+type surroundings struct {
+	trust     *trust
+	client    kubernetes.Interface
+	informers informers.SharedInformerFactory
+	// rows are the resources that are served, once they are.
+	rows func() []*registry.Resource
+	// objects are what is stored, nil until the server is there.
+	objects func() registry.Objects
+	// own says which addresses are the server's.
+	own    func(netip.AddrPort) bool
+	logger *slog.Logger
 }
 
 // newGate builds the gate. It reads objects through client, and through
 // informers that the caller starts.
-func newGate(options *apiServerOptions, t *trust, client kubernetes.Interface, factory informers.SharedInformerFactory) (*gate, error) {
-	g := &gate{}
+func newGate(options *apiServerOptions, around surroundings) (*gate, error) {
+	t, client, factory := around.trust, around.client, around.informers
+	g := &gate{metrics: prometheus.NewRegistry(), logger: around.logger}
 	var err error
-	if g.authenticator, err = newAuthenticator(options, t, client, factory); err != nil {
+	if g.authenticator, err = g.newAuthenticator(options, t, client, factory); err != nil {
 		return nil, err
 	}
 	if g.policy, err = rbacbootstrap.Load(rbacbootstrap.DefaultGates); err != nil {
@@ -61,16 +87,9 @@ func newGate(options *apiServerOptions, t *trust, client kubernetes.Interface, f
 	if err := g.authorize(options, roles, factory); err != nil {
 		return nil, err
 	}
-	enable := options.enablePlugins
-	if slices.Contains(options.authorizationModes, string(authz.Node)) && !slices.Contains(options.disablePlugins, nodeRestriction) {
-		enable = append(slices.Clone(enable), nodeRestriction)
-	}
-	g.admission, err = builtin.Plugins(builtin.Deps{Client: client, Informers: factory, Authorizer: g.authorizer}, enable, options.disablePlugins)
-	if err != nil {
+	if g.admission, err = g.admissionPlugins(options, around, escalation.New(roles, g.authorizer)); err != nil {
 		return nil, err
 	}
-	// Nobody gives what they do not hold: not a plugin that can be turned off.
-	g.admission = append(g.admission, escalation.New(roles, g.authorizer))
 	g.requests = &serviceaccount.Requests{
 		Issuer: t.tokenIssuer, Audiences: options.tokenAudiences(), MaxLifetime: options.maxTokenLifetime, Extend: true,
 	}
@@ -90,7 +109,7 @@ func (o *apiServerOptions) tokenAudiences() []string {
 	return []string{o.issuer}
 }
 
-func newAuthenticator(options *apiServerOptions, t *trust, client kubernetes.Interface, factory informers.SharedInformerFactory) (*authn.Authenticator, error) {
+func (g *gate) newAuthenticator(options *apiServerOptions, t *trust, client kubernetes.Interface, factory informers.SharedInformerFactory) (*authn.Authenticator, error) {
 	verifier, err := serviceaccount.NewVerifier(serviceaccount.VerifierConfig{
 		Issuers: []string{options.issuer}, Keys: t.tokenKeys, Audiences: options.tokenAudiences(),
 		Getter: serviceaccount.NewCachedGetter(client, factory),
@@ -112,6 +131,9 @@ func newAuthenticator(options *apiServerOptions, t *trust, client kubernetes.Int
 			return client.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
 		}
 	}
+	if err := g.identities(options, &config); err != nil {
+		return nil, err
+	}
 	return authn.New(config)
 }
 
@@ -121,21 +143,42 @@ func (g *gate) follow(synced cache.InformerSynced, err error) error {
 	return err
 }
 
-// authorize puts the modes that the flags name in order.
+// authorize puts the modes that the flags or a file name in order.
 func (g *gate) authorize(options *apiServerOptions, roles *rbac.Authorizer, factory informers.SharedInformerFactory) error {
-	config := authz.Config{Authorizers: map[authz.Mode]authorizer.Authorizer{authz.RBAC: roles}}
+	nodes := node.New(g.policy.NodeRules())
+	builtin := map[authz.Mode]authorizer.Authorizer{authz.RBAC: roles, authz.Node: nodes}
+	config, err := g.access(options, builtin)
+	if err != nil {
+		return err
+	}
+	// A file may bring the mode Node later.
+	if options.auth.authorizationConfig != "" || slices.Contains(config.Modes, authz.Node) {
+		if err := g.follow(nodes.Follow(factory)); err != nil {
+			return err
+		}
+	}
+	g.modes = config.Modes
+	g.authorizer, err = authz.New(config)
+	return err
+}
+
+// access says who decides.
+func (g *gate) access(options *apiServerOptions, builtin map[authz.Mode]authorizer.Authorizer) (authz.Config, error) {
+	if options.auth.authorizationConfig != "" {
+		return g.structuredAccess(&options.auth, builtin, g.logger)
+	}
+	config := authz.Config{Authorizers: builtin}
 	for _, name := range options.authorizationModes {
 		mode := authz.Mode(name)
 		config.Modes = append(config.Modes, mode)
-		if mode == authz.Node {
-			nodes := node.New(g.policy.NodeRules())
-			if err := g.follow(nodes.Follow(factory)); err != nil {
-				return err
-			}
-			config.Authorizers[mode] = nodes
+		if mode != webhookMode {
+			continue
 		}
+		asking, err := options.auth.askAccess(g.logger)
+		if err != nil {
+			return config, err
+		}
+		config.Authorizers[webhookMode] = asking
 	}
-	var err error
-	g.authorizer, err = authz.New(config)
-	return err
+	return config, nil
 }

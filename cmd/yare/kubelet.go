@@ -27,6 +27,8 @@ type kubeletOptions struct {
 	labels                            map[string]string
 	taints                            []string
 	runtimeEndpoint                   string
+	healthPort                        int32
+	healthAddress                     string
 }
 
 func (o *kubeletOptions) add(flags *pflag.FlagSet) {
@@ -40,6 +42,8 @@ func (o *kubeletOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.servingKey, "tls-private-key-file", "", "its private key")
 	flags.StringToStringVar(&o.labels, "node-labels", nil, "labels for this node")
 	flags.StringSliceVar(&o.taints, "register-with-taints", nil, "taints for this node when it registers, as key=value:effect")
+	flags.Int32Var(&o.healthPort, "healthz-port", 10248, "port of the health check, without TLS; 0 for none")
+	flags.StringVar(&o.healthAddress, "healthz-bind-address", "127.0.0.1", "address of the health check")
 	flags.StringVar(&o.runtimeEndpoint, "container-runtime-endpoint", "", "CRI socket of the container runtime (default: of the configuration)")
 }
 
@@ -50,7 +54,7 @@ func newKubeletCommand() *cobra.Command {
 		Short: "Run the agent of a node",
 		Long:  "Runs the pods that are bound to this node, on a container runtime that speaks CRI.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return options.run(cmd.Context(), logs)
+			return options.run(cmd.Context(), cmd.Flags(), logs)
 		},
 	}
 	options.add(command.Flags())
@@ -58,7 +62,7 @@ func newKubeletCommand() *cobra.Command {
 	return command
 }
 
-func (o *kubeletOptions) run(ctx context.Context, logs *logFlags) error {
+func (o *kubeletOptions) run(ctx context.Context, flags *pflag.FlagSet, logs *logFlags) error {
 	logger, err := logs.logger()
 	if err != nil {
 		return err
@@ -75,6 +79,7 @@ func (o *kubeletOptions) run(ctx context.Context, logs *logFlags) error {
 	if err != nil {
 		return err
 	}
+	o.override(flags, settings)
 	kubelet.SetDefaults(settings)
 	node := nodeConfig{logger: logger, options: &nodeOptions{name: o.hostname, ip: o.nodeIP, kubeletPort: settings.Port}}
 	if err := node.options.complete(o.rootDir); err != nil {
@@ -100,6 +105,16 @@ func (o *kubeletOptions) run(ctx context.Context, logs *logFlags) error {
 		return err
 	}
 	return agent.Run(ctx)
+}
+
+// override lets flags that were given win over the configuration file.
+func (o *kubeletOptions) override(flags *pflag.FlagSet, settings *kubeletconfig.KubeletConfiguration) {
+	if flags.Changed("healthz-port") {
+		settings.HealthzPort = &o.healthPort
+	}
+	if flags.Changed("healthz-bind-address") {
+		settings.HealthzBindAddress = o.healthAddress
+	}
 }
 
 // servingFiles are what the node's own API is served with, from flags or else

@@ -37,6 +37,6 @@ func (l *logFlags) logger() (*slog.Logger, error) {
 		return nil, fmt.Errorf("--logging-format must be text or json, not %q", l.format)
 	}
 	logger := slog.New(handler)
-	klog.SetSlogLogger(logger.With("component", "client-go"))
+	klog.SetSlogLogger(slog.New(libraryLog{handler}).With("component", "client-go"))
 	return logger, nil
 }

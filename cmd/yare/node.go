@@ -162,7 +162,7 @@ func (c *nodeConfig) kubelet(client kubernetes.Interface, endpoint string) (*kub
 	}
 	settings := kubeletconfig.KubeletConfiguration{
 		ClusterDNS: []string{c.clusterDNS}, ClusterDomain: c.clusterDomain,
-		CgroupRoot: c.options.cgroupRoot, PodLogsDir: c.options.podLogDir, Port: c.options.kubeletPort,
+		CgroupRoot: c.options.cgroupRoot, PodLogsDir: c.options.podLogDir, Port: c.options.kubeletPort, HealthzPort: &c.options.healthPort,
 		StaticPodPath: filepath.Join(c.options.dataDir, "static-pods"),
 	}
 	return kubelet.New(kubelet.Config{
@@ -203,7 +203,7 @@ func (c *nodeConfig) proxy(client kubernetes.Interface) (*kubeproxy.Proxy, error
 	}
 	return kubeproxy.New(kubeproxy.Config{
 		Client: client, Informers: c.informers, NodeName: c.options.name, ClusterCIDRs: clusterCIDRs,
-		Logger: c.logger.With("component", "kube-proxy"),
+		HealthAddr: c.options.proxyHealth, MetricsAddr: c.options.proxyMetrics, Logger: c.logger.With("component", "kube-proxy"),
 	})
 }
 

@@ -17,6 +17,9 @@ type nodeOptions struct {
 	cgroupRoot      string
 	podLogDir       string
 	kubeletPort     int32
+	healthPort      int32
+	proxyHealth     string
+	proxyMetrics    string
 	hollow          bool
 
 	dataDir string
@@ -31,6 +34,9 @@ func (o *nodeOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.cgroupRoot, "cgroup-root", "/", "control group below which the pods' groups are made")
 	flags.StringVar(&o.podLogDir, "pod-log-dir", "/var/log/pods", "where the containers' output is kept")
 	flags.Int32Var(&o.kubeletPort, "kubelet-port", 10250, "port of the node's own HTTPS API")
+	flags.Int32Var(&o.healthPort, "healthz-port", 10248, "port of the kubelet's health check, on loopback; 0, or --hollow-node, for none")
+	flags.StringVar(&o.proxyHealth, "healthz-bind-address", "0.0.0.0:10256", "where kube-proxy's health is served, for load balancers; empty for nowhere")
+	flags.StringVar(&o.proxyMetrics, "metrics-bind-address", "127.0.0.1:10249", "where kube-proxy's metrics are served; empty for nowhere")
 	flags.BoolVar(&o.hollow, "hollow-node", false, "pretend to run pods, in memory: needs neither root nor a container runtime")
 }
 
@@ -52,6 +58,7 @@ func (o *nodeOptions) complete(dataDir string) error {
 	}
 	if o.hollow {
 		o.podLogDir = filepath.Join(dataDir, "pod-logs")
+		o.healthPort = 0 // many fit on one machine
 	}
 	return nil
 }

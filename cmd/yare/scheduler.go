@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -14,13 +17,19 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
+	"github.com/yare-io/yare/apiserver/health"
 	"github.com/yare-io/yare/scheduler"
 )
 
+// schedulerOptions are what the flags of kube-scheduler set.
+type schedulerOptions struct {
+	kubeconfig, configFile string
+	election               leaderElectionOptions
+	port                   securePortOptions
+}
+
 func newSchedulerCommand() *cobra.Command {
-	var kubeconfig, configFile string
-	var leaderElect bool
-	logs := &logFlags{}
+	options, logs := &schedulerOptions{}, &logFlags{}
 	command := &cobra.Command{
 		Use: "kube-scheduler", GroupID: "component", Args: cobra.NoArgs,
 		Short: "Run the scheduler against an API server",
@@ -30,33 +39,47 @@ func newSchedulerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			configuration, err := readSchedulerConfiguration(configFile)
+			configuration, err := readSchedulerConfiguration(options.configFile)
 			if err != nil {
 				return err
 			}
-			if configuration.LeaderElection.LeaderElect == nil || cmd.Flags().Changed("leader-elect") {
-				configuration.LeaderElection.LeaderElect = &leaderElect
-			}
-			if kubeconfig == "" {
-				kubeconfig = configuration.ClientConnection.Kubeconfig
-			}
-			config, err := kubeconfigFlag(kubeconfig)
-			if err != nil {
-				return err
-			}
-			s, err := newScheduler(config, nil, configuration, nil, logger)
-			if err != nil {
-				return err
-			}
-			return s.Run(cmd.Context())
+			options.election.complete(cmd.Flags(), &configuration.LeaderElection)
+			return options.run(cmd.Context(), configuration, logger)
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&kubeconfig, "kubeconfig", "", "file that says how to reach the API server and as whom")
-	flags.StringVar(&configFile, "config", "", "file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1)")
-	flags.BoolVar(&leaderElect, "leader-elect", true, "run only while holding the lease kube-system/kube-scheduler")
+	flags.StringVar(&options.kubeconfig, "kubeconfig", "", "file that says how to reach the API server and as whom")
+	flags.StringVar(&options.configFile, "config", "", "file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1)")
+	options.election.add(flags, "kube-scheduler")
+	options.port.add(flags, 10259)
 	logs.add(flags)
 	return command
+}
+
+func (o *schedulerOptions) run(ctx context.Context, configuration *schedulerconfig.KubeSchedulerConfiguration, logger *slog.Logger) error {
+	if o.kubeconfig == "" {
+		o.kubeconfig = configuration.ClientConnection.Kubeconfig
+	}
+	config, err := kubeconfigFlag(o.kubeconfig)
+	if err != nil {
+		return err
+	}
+	metrics := newMetrics()
+	s, err := newScheduler(config, nil, configuration, metrics, logger)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	if err := o.port.serve(ctx, group, securePort{
+		name: "kube-scheduler", kubeconfig: o.kubeconfig, metrics: metrics, logger: logger,
+		checks:   []health.Check{leaseCheck(s.Check)},
+		configz:  map[string]any{schedulerconfig.GroupName: configuration},
+		handlers: map[string]http.Handler{"/debug/pending": s.Pending()},
+	}); err != nil {
+		return err
+	}
+	group.Go(part(ctx, "scheduler", s.Run))
+	return group.Wait()
 }
 
 func readSchedulerConfiguration(file string) (*schedulerconfig.KubeSchedulerConfiguration, error) {

@@ -127,6 +127,7 @@ func (s *server) run(ctx context.Context) (err error) {
 	clients, clientsCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.api.Run(serving) })
 	group.Go(part(ctx, "certificates", s.keys.Run))
+	group.Go(part(ctx, "etcd snapshots", func(ctx context.Context) error { return s.options.snapshots.run(ctx, s.options.dataDir, s.logger) }))
 	group.Go(func() error {
 		defer stopServing()
 		return s.runClients(clientsCtx, clients)

@@ -25,6 +25,7 @@ type serverOptions struct {
 	api         apiServerOptions
 	controllers controllerOptions
 	node        nodeOptions
+	snapshots   snapshotOptions
 }
 
 // addons are the parts that --disable can leave out.
@@ -39,6 +40,7 @@ func (o *serverOptions) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.tlsSANs, "tls-san", nil, "further names and addresses of the API server in its certificate")
 	flags.StringVar(&o.clusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
 	o.api.add(flags)
+	o.snapshots.add(flags)
 	// Both halves have these; one flag sets them.
 	half := pflag.NewFlagSet("", pflag.ContinueOnError)
 	o.controllers.add(half)
@@ -67,9 +69,15 @@ func (o *serverOptions) complete() error {
 	}
 	if len(o.api.etcdServers) == 0 && o.api.datastore.endpoint == "" && o.api.storageBackend == "etcd3" {
 		o.api.etcdDir = filepath.Join(dataDir, "etcd")
-		o.api.etcdListen = []string{"unix://" + filepath.Join(runDir(dataDir), "etcd.sock")}
+		o.api.etcdListen = []string{etcdSocket(dataDir)}
+	}
+	if err := o.snapshots.complete(dataDir, o.api.etcdDir != ""); err != nil {
+		return err
 	}
 	o.api.bootstrapTokens = true
+	if o.api.opa.stateDir == "" {
+		o.api.opa.stateDir = filepath.Join(dataDir, "opa")
+	}
 	o.controllers.serviceCIDR = o.api.serviceCIDR
 	o.controllers.allocateNodeCIDRs = true
 	o.controllers.approveServing = true

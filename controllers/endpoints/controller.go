@@ -109,7 +109,7 @@ func (c *controller) write(ctx context.Context, service *corev1.Service, current
 		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 			return nil
 		}
-		if err != nil {
+		if err != nil && !apierrors.IsAlreadyExists(err) {
 			c.env.Events.Eventf(service, corev1.EventTypeWarning, "FailedToCreateEndpoint", "Failed to create endpoint for service %s/%s: %v", service.Namespace, service.Name, err)
 		}
 		return err

@@ -22,7 +22,7 @@ func Periodically(env *Env, period time.Duration, do func(context.Context) error
 		defer ticker.Stop()
 		for {
 			if err := guarded(ctx, do); err != nil && ctx.Err() == nil {
-				env.Log.Warn("periodic pass failed", "err", err)
+				env.Log.Log(ctx, levelOf(err), "periodic pass failed, the next one comes", "after", period, "err", err)
 			}
 			select {
 			case <-ctx.Done():

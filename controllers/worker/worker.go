@@ -135,9 +135,17 @@ func (l *Loop[K]) next(ctx context.Context) bool {
 }
 
 // levelOf keeps quiet about what is part of normal business: work that is not
-// done yet, and writes on top of a state the cache did not have yet.
+// done yet, and writes on top of a state the cache did not have yet. Of several
+// errors, one that is not is enough to speak up.
 func levelOf(err error) slog.Level {
-	if errors.Is(err, ErrAgain) || apierrors.IsConflict(err) {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		level := slog.LevelDebug
+		for _, one := range several.Unwrap() {
+			level = max(level, levelOf(one))
+		}
+		return level
+	}
+	if errors.Is(err, ErrAgain) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
 		return slog.LevelDebug
 	}
 	return slog.LevelWarn

@@ -57,6 +57,8 @@ type Start struct {
 	RestartCount int
 	// After is when the previous instance ended; zero if there was none.
 	After time.Time
+	// Target names the container whose processes this one sees; empty for none.
+	Target string
 }
 
 // Waiting says why a container is held back.
@@ -84,10 +86,12 @@ func Decide(in Input) Plan {
 		d.renewSandbox()
 		return d.plan
 	}
-	if !d.initialize(sandbox.ID) {
-		return d.plan
+	if d.initialize(sandbox.ID) {
+		d.apps(sandbox.ID)
 	}
-	d.apps(sandbox.ID)
+	if !d.plan.Done {
+		d.ephemeral()
+	}
 	return d.plan
 }
 
@@ -229,6 +233,27 @@ func (d *decision) apps(sandboxID string) {
 		d.plan.StopPod, d.plan.Done = true, true
 		d.plan.Start, d.plan.Waiting, d.plan.Again = nil, map[string]Waiting{}, 0
 	}
+}
+
+// ephemeral starts ephemeral containers: each once, whatever becomes of it, and also while the pod initializes.
+func (d *decision) ephemeral() {
+	for i := range d.Pod.Spec.EphemeralContainers {
+		e := &d.Pod.Spec.EphemeralContainers[i]
+		if d.Runtime.Newest(e.Name) == nil && !ran(d.Pod, e.Name) {
+			c := (*v1.Container)(&e.EphemeralContainerCommon)
+			d.plan.Start = append(d.plan.Start, Start{Container: c, Target: e.TargetContainerName})
+		}
+	}
+}
+
+// ran says whether an ephemeral container that the runtime does not know any more has been there.
+func ran(pod *v1.Pod, name string) bool {
+	for i := range pod.Status.EphemeralContainerStatuses {
+		if s := &pod.Status.EphemeralContainerStatuses[i]; s.Name == name {
+			return s.ContainerID != ""
+		}
+	}
+	return false
 }
 
 // keep says whether the running container is the one that should run; if not it is planned to be killed.

@@ -31,6 +31,9 @@ func podOf(text string) *v1.Pod {
 			pod.Spec.InitContainers = append(pod.Spec.InitContainers, v1.Container{Name: init})
 		} else if sidecar, ok := strings.CutSuffix(name, "+"); ok {
 			pod.Spec.InitContainers = append(pod.Spec.InitContainers, v1.Container{Name: sidecar, RestartPolicy: new(v1.ContainerRestartPolicyAlways)})
+		} else if ephemeral, ok := strings.CutSuffix(name, "!"); ok {
+			pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers,
+				v1.EphemeralContainer{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: ephemeral}, TargetContainerName: "web"})
 		} else {
 			pod.Spec.Containers = append(pod.Spec.Containers, v1.Container{Name: name})
 		}
@@ -142,6 +145,12 @@ func TestDecide(t *testing.T) {
 		{name: "even in a pod that never restarts", pod: "Never: s+ a", runtime: "box0:ready a:running s:0", want: "start s#1"},
 		{name: "a sidecar alone keeps no pod alive", pod: "Never: s+ a", runtime: "box0:ready a:0 s:running", started: "s", want: "stop pod, done"},
 		{name: "nor is it started again then", pod: "Never: s+ a", runtime: "box0:ready a:0 s:1", want: "stop pod, done"},
+		{name: "an ephemeral container starts beside apps", pod: "Always: a e!", runtime: "box0:ready a:running", want: "start e#0"},
+		{name: "and while the pod initializes", pod: "Always: i* a e!", runtime: "box0:ready i:running", want: "start e#0"},
+		{name: "but once only", pod: "Always: a e!", runtime: "box0:ready a:running e:1", want: "nothing"},
+		{name: "not even in a new sandbox", pod: "Always: a e!", runtime: "box1:ready box0:dead a@0:137 e@0:137", want: "start a#1"},
+		{name: "it keeps no pod alive", pod: "Never: a e!", runtime: "box0:ready a:0 e:running", want: "stop pod, done"},
+		{name: "nor starts in one that is done", pod: "Never: a e!", runtime: "box0:ready a:0", want: "stop pod, done"},
 		{name: "a failed probe kills a sidecar", pod: "Always: s+ a", runtime: "box0:ready a:running s:running", failed: "s", want: "kill s"},
 	}
 	for _, c := range cases {

@@ -262,6 +262,19 @@ func (w *worker) kill(ctx context.Context, pod *v1.Pod, kill plan.Kill, probes p
 	return w.Runtime.KillContainer(ctx, pod, container, kill.Message, grace)
 }
 
+// startIn starts a container once the one whose processes it is to see runs.
+func (w *worker) startIn(ctx context.Context, ready runtime.Pod, start plan.Start, sandbox *cri.Sandbox) error {
+	target := ""
+	if start.Target != "" {
+		container := w.found.NewestIn(sandbox.ID, start.Target)
+		if !container.Running() {
+			return &runtime.StartError{Reason: "CreateContainerConfigError", Message: "target container " + start.Target + " does not run"}
+		}
+		target = container.ID
+	}
+	return w.Runtime.StartContainer(ctx, ready, start.Container, start.RestartCount, sandbox, target)
+}
+
 func (w *worker) start(ctx context.Context, ready runtime.Pod, start plan.Start) error {
 	sandbox := w.found.ReadySandbox()
 	if sandbox == nil {
@@ -271,7 +284,7 @@ func (w *worker) start(ctx context.Context, ready runtime.Pod, start plan.Start)
 	if !start.After.IsZero() {
 		w.backoff.Next(name, start.After, w.Clock.Now())
 	}
-	err := w.Runtime.StartContainer(ctx, ready, start.Container, start.RestartCount, sandbox)
+	err := w.startIn(ctx, ready, start, sandbox)
 	var failure *runtime.StartError
 	if errors.As(err, &failure) {
 		w.waiting[name] = plan.Waiting{Reason: failure.Reason, Message: failure.Message}

@@ -68,6 +68,11 @@ func findSpec(pod *v1.Pod, name string) *v1.Container {
 			}
 		}
 	}
+	for i := range pod.Spec.EphemeralContainers {
+		if e := &pod.Spec.EphemeralContainers[i]; e.Name == name {
+			return (*v1.Container)(&e.EphemeralContainerCommon)
+		}
+	}
 	return nil
 }
 

@@ -102,8 +102,9 @@ func (r *Runtime) CreateSandbox(ctx context.Context, pod Pod, attempt uint32) (s
 	return id, nil
 }
 
-// StartContainer pulls the image, creates and starts the container and runs its postStart hook. Errors are of type *StartError.
-func (r *Runtime) StartContainer(ctx context.Context, pod Pod, c *v1.Container, restarts int, sandbox *cri.Sandbox) error {
+// StartContainer pulls the image, creates and starts the container and runs its postStart hook. It sees the processes of the
+// container with the id target, if there is one. Errors are of type *StartError.
+func (r *Runtime) StartContainer(ctx context.Context, pod Pod, c *v1.Container, restarts int, sandbox *cri.Sandbox, target string) error {
 	sandboxConfig, err := r.sandboxConfig(pod, sandbox.Attempt)
 	if err != nil {
 		return &StartError{Reason: "CreateContainerConfigError", Message: err.Error()}
@@ -120,6 +121,10 @@ func (r *Runtime) StartContainer(ctx context.Context, pod Pod, c *v1.Container, 
 	config, err := r.containerConfig(ctx, pod, c, image, restarts, sandbox.IPs)
 	if err != nil {
 		return r.failed(pod, c, "CreateContainerConfigError", err)
+	}
+	if target != "" {
+		namespaces := config.Linux.SecurityContext.NamespaceOptions
+		namespaces.Pid, namespaces.TargetId = runtimeapi.NamespaceMode_TARGET, target
 	}
 	id, err := r.CRI.CreateContainer(ctx, sandbox.ID, config, sandboxConfig)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 // routes is the list of all that is served.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", s.healthz)
-	mux.HandleFunc("GET /healthz/{check}", s.healthz)
+	mux.Handle("/healthz", Healthz(s.config.Backend))
+	mux.Handle("/healthz/", Healthz(s.config.Backend))
 	mux.HandleFunc("GET /configz", s.configz)
 	mux.HandleFunc("GET /pods", s.pods)
 	mux.HandleFunc("GET /pods/{$}", s.pods)
@@ -53,29 +53,27 @@ func (s *Server) routes() http.Handler {
 	return mux
 }
 
-// healthz is ok while the node's main loop makes progress. The named checks
-// that Kubernetes has are parts of the same answer.
-func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
-	switch r.PathValue("check") {
-	case "", "ping", "log", "syncloop":
-	default:
-		http.NotFound(w, r)
-		return
+// Healthz is the health check of a node, which is ok while its main loop makes
+// progress. The named checks that Kubernetes has are parts of the same answer.
+// It asks nobody who they are.
+func Healthz(backend Backend) http.Handler {
+	check := func(w http.ResponseWriter, r *http.Request) {
+		switch r.PathValue("check") {
+		case "", "ping", "log", "syncloop":
+		default:
+			http.NotFound(w, r)
+			return
+		}
+		if err := backend.Healthy(); err != nil && r.PathValue("check") != "ping" {
+			http.Error(w, "healthz check failed: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte("ok"))
 	}
-	if err := s.config.Backend.Healthy(); err != nil && r.PathValue("check") != "ping" {
-		http.Error(w, "healthz check failed: "+err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte("ok"))
-}
-
-// Healthz is the health check alone, for the address on which nobody has to
-// say who they are.
-func (s *Server) Healthz() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", s.healthz)
-	mux.HandleFunc("GET /healthz/{check}", s.healthz)
+	mux.HandleFunc("GET /healthz", check)
+	mux.HandleFunc("GET /healthz/{check}", check)
 	return mux
 }
 

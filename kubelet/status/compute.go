@@ -44,12 +44,11 @@ type Verdict struct {
 func Compute(in Input) v1.PodStatus {
 	old := in.Pod.Status
 	s := v1.PodStatus{
-		ObservedGeneration:         in.Pod.Generation,
-		QOSClass:                   qos.Of(in.Pod),
-		NominatedNodeName:          old.NominatedNodeName,
-		Resize:                     old.Resize,
-		ResourceClaimStatuses:      old.ResourceClaimStatuses,
-		EphemeralContainerStatuses: old.EphemeralContainerStatuses,
+		ObservedGeneration:    in.Pod.Generation,
+		QOSClass:              qos.Of(in.Pod),
+		NominatedNodeName:     old.NominatedNodeName,
+		Resize:                old.Resize,
+		ResourceClaimStatuses: old.ResourceClaimStatuses,
 	}
 	s.StartTime = old.StartTime
 	if s.StartTime == nil {
@@ -59,6 +58,7 @@ func Compute(in Input) v1.PodStatus {
 	initialized := plan.Initialized(in.Pod, in.Runtime)
 	s.InitContainerStatuses = in.containers(in.Pod.Spec.InitContainers, old.InitContainerStatuses, hasInit, true)
 	s.ContainerStatuses = in.containers(in.Pod.Spec.Containers, old.ContainerStatuses, hasInit, false)
+	s.EphemeralContainerStatuses = in.ephemeral(hasInit)
 	if in.Stopped {
 		closeContainers(&s, in.Pod, initialized)
 	}
@@ -106,27 +106,37 @@ func (in *Input) addresses(s *v1.PodStatus) {
 	}
 }
 
+// vanished is the end of a container of which nobody knows how it ended.
+func vanished() *v1.ContainerStateTerminated {
+	return &v1.ContainerStateTerminated{
+		Reason:   "ContainerStatusUnknown",
+		Message:  "The container could not be located when the pod was terminated",
+		ExitCode: 137,
+	}
+}
+
 // closeContainers gives every container that may have run a final state.
 func closeContainers(s *v1.PodStatus, pod *v1.Pod, initialized bool) {
-	lost := func(c *v1.ContainerStatus) {
+	end := func(c *v1.ContainerStatus) {
 		c.Ready, c.Started = c.State.Terminated != nil && c.Ready, new(false)
 		if c.State.Terminated != nil {
 			return
 		}
-		c.State = v1.ContainerState{Terminated: &v1.ContainerStateTerminated{
-			Reason:   "ContainerStatusUnknown",
-			Message:  "The container could not be located when the pod was terminated",
-			ExitCode: 137,
-		}}
+		c.State = v1.ContainerState{Terminated: vanished()}
 	}
 	if initialized {
 		for i := range s.ContainerStatuses {
-			lost(&s.ContainerStatuses[i])
+			end(&s.ContainerStatuses[i])
+		}
+	}
+	for i := range s.EphemeralContainerStatuses {
+		if c := &s.EphemeralContainerStatuses[i]; c.ContainerID != "" && c.State.Terminated == nil {
+			c.State = v1.ContainerState{Terminated: vanished()}
 		}
 	}
 	for i := range s.InitContainerStatuses {
 		if initialized || s.InitContainerStatuses[i].State.Waiting == nil {
-			lost(&s.InitContainerStatuses[i])
+			end(&s.InitContainerStatuses[i])
 		}
 	}
 }

@@ -102,7 +102,22 @@ func (r *Rule) fillEndpoints(all []endpoint, node Node) {
 	if usesLocal {
 		r.LocalEndpoints = usable(all, func(e *endpoint) bool { return e.local })
 	}
+	if r.HealthCheckNodePort != 0 {
+		r.LocalReady = localReady(all)
+	}
 	r.HasEndpoints = len(usable(all, func(*endpoint) bool { return true })) > 0
+}
+
+// localReady leaves out what is only going away: load balancers must not send
+// more there.
+func localReady(all []endpoint) []netip.Addr {
+	var out []netip.Addr
+	for i := range all {
+		if all[i].local && all[i].ready {
+			out = append(out, all[i].addr.Addr())
+		}
+	}
+	return slices.Compact(out) // one port of the service: sorted by address
 }
 
 // usable returns the ready endpoints that are wanted; while there are none,

@@ -167,6 +167,19 @@ func TestDualStackServiceHasARuleForEachFamily(t *testing.T) {
 	}
 }
 
+func TestHealthCheckPortCountsReadyEndpointsOfThisNode(t *testing.T) {
+	local := func(s *v1.Service) {
+		s.Spec.Type, s.Spec.HealthCheckNodePort = v1.ServiceTypeLoadBalancer, 32000
+		s.Spec.ExternalTrafficPolicy = v1.ServiceExternalTrafficPolicyLocal
+	}
+	slice := newSlice("s", "s-1", newEndpointObject("10.0.0.1", onNode("here")), newEndpointObject("10.0.0.2", onNode("there")),
+		newEndpointObject("10.0.0.3", onNode("here"), conditions(false, true, true)))
+	rules := Build(newService("s", local), []*discoveryv1.EndpointSlice{slice}, here)
+	if len(rules) != 1 || rules[0].HealthCheckNodePort != 32000 || fmt.Sprint(rules[0].LocalReady) != "[10.0.0.1]" {
+		t.Errorf("%+v", rules)
+	}
+}
+
 func TestSourceRanges(t *testing.T) {
 	for _, tc := range []struct {
 		texts []string

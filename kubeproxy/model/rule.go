@@ -74,6 +74,9 @@ type Rule struct {
 	// filled if a policy asks for them.
 	ClusterEndpoints []netip.AddrPort
 	LocalEndpoints   []netip.AddrPort
+	// LocalReady are the addresses of ready endpoints on this node, sorted; only
+	// filled with a HealthCheckNodePort.
+	LocalReady []netip.Addr
 	// HasEndpoints reports whether any endpoint exists anywhere: traffic that
 	// finds none here is then dropped, else rejected.
 	HasEndpoints bool
@@ -107,5 +110,5 @@ func (r *Rule) Equal(other *Rule) bool {
 		r.HealthCheckNodePort == other.HealthCheckNodePort && r.HasEndpoints == other.HasEndpoints &&
 		slices.Equal(r.ExternalIPs, other.ExternalIPs) && slices.Equal(r.LoadBalancerIPs, other.LoadBalancerIPs) &&
 		slices.Equal(r.Sources, other.Sources) && slices.Equal(r.ClusterEndpoints, other.ClusterEndpoints) &&
-		slices.Equal(r.LocalEndpoints, other.LocalEndpoints)
+		slices.Equal(r.LocalEndpoints, other.LocalEndpoints) && slices.Equal(r.LocalReady, other.LocalReady)
 }

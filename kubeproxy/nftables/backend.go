@@ -75,9 +75,8 @@ func nftFamily(family model.Family) knftables.Family {
 	return knftables.IPv4Family
 }
 
-// Reset replaces whatever is in the tables, each in one transaction. nodeAddrs
-// are where node ports answer.
-func (b *Backend) Reset(ctx context.Context, rules []model.Rule, nodeAddrs []netip.Addr) error {
+// Reset replaces whatever is in the tables, each in one transaction.
+func (b *Backend) Reset(ctx context.Context, rules []model.Rule, around model.Surroundings) error {
 	var errs []error
 	for family, t := range b.tables {
 		var own []model.Rule
@@ -86,7 +85,7 @@ func (b *Backend) Reset(ctx context.Context, rules []model.Rule, nodeAddrs []net
 				own = append(own, rules[i])
 			}
 		}
-		if err := t.reset(ctx, own, ofFamily(nodeAddrs, family)); err != nil {
+		if err := t.reset(ctx, own, ofFamily(around, family)); err != nil {
 			errs = append(errs, fmt.Errorf("replace nftables table for IPv%d: %w", family, err))
 		}
 	}
@@ -95,7 +94,7 @@ func (b *Backend) Reset(ctx context.Context, rules []model.Rule, nodeAddrs []net
 
 // Apply makes the changes, and nothing else, in one transaction for each
 // family. After an error, Reset MUST be the next call.
-func (b *Backend) Apply(ctx context.Context, changes []model.Change, nodeAddrs []netip.Addr) error {
+func (b *Backend) Apply(ctx context.Context, changes []model.Change, around model.Surroundings) error {
 	var errs []error
 	for family, t := range b.tables {
 		var own []model.Change
@@ -104,18 +103,23 @@ func (b *Backend) Apply(ctx context.Context, changes []model.Change, nodeAddrs [
 				own = append(own, change)
 			}
 		}
-		if err := t.apply(ctx, own, ofFamily(nodeAddrs, family)); err != nil {
+		if err := t.apply(ctx, own, ofFamily(around, family)); err != nil {
 			errs = append(errs, fmt.Errorf("change nftables table for IPv%d: %w", family, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func ofFamily(addrs []netip.Addr, family model.Family) []netip.Addr {
-	var own []netip.Addr
-	for _, addr := range addrs {
+func ofFamily(around model.Surroundings, family model.Family) model.Surroundings {
+	var own model.Surroundings
+	for _, addr := range around.NodeAddrs {
 		if model.FamilyOf(addr) == family {
-			own = append(own, addr)
+			own.NodeAddrs = append(own.NodeAddrs, addr)
+		}
+	}
+	for _, network := range around.ServiceNetworks {
+		if model.FamilyOf(network.Addr()) == family {
+			own.ServiceNetworks = append(own.ServiceNetworks, network)
 		}
 	}
 	return own

@@ -46,9 +46,11 @@ func (t *table) plainChains() map[string][]string {
 			frontend + noEndpointServices,
 			nodePort + noEndpointNodePorts,
 			ip + " daddr @" + clusterIPs + " reject",
+			"jump " + unallocatedChain,
 		},
-		rejectChain:     {"reject"},
-		masqueradeChain: {"meta mark set meta mark or " + mark},
+		unallocatedChain: nil,
+		rejectChain:      {"reject"},
+		masqueradeChain:  {"meta mark set meta mark or " + mark},
 		"masquerading": {
 			"meta mark and " + mark + " == 0 return",
 			"meta mark set meta mark xor " + mark,

@@ -225,6 +225,9 @@ type proxy struct {
 	rules   map[model.Key]model.Rule
 }
 
+// around is where the proxies of these tests are.
+var around = model.Surroundings{NodeAddrs: []netip.Addr{nodeIP}, ServiceNetworks: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}}
+
 func newProxy(w *world, families ...model.Family) *proxy {
 	w.t.Helper()
 	p := &proxy{world: w, rules: map[model.Key]model.Rule{}}
@@ -235,7 +238,7 @@ func newProxy(w *world, families ...model.Family) *proxy {
 		var err error
 		p.backend, err = New(Config{PodNetworks: []netip.Prefix{podRange}, Families: families})
 		must(w.t, err)
-		must(w.t, p.backend.Reset(context.Background(), nil, []netip.Addr{nodeIP}))
+		must(w.t, p.backend.Reset(context.Background(), nil, around))
 	})
 	return p
 }
@@ -261,7 +264,7 @@ func (p *proxy) remove(key model.Key) {
 func (p *proxy) apply(changes ...model.Change) {
 	p.t.Helper()
 	within(p.t, p.node, func() {
-		must(p.t, p.backend.Apply(context.Background(), changes, []netip.Addr{nodeIP}))
+		must(p.t, p.backend.Apply(context.Background(), changes, around))
 	})
 }
 

@@ -25,6 +25,8 @@ const (
 const (
 	masqueradeChain = "mark-for-masquerade"
 	rejectChain     = "reject-chain"
+	// unallocatedChain sees what is sent to addresses of services and met none.
+	unallocatedChain = "unallocated-ips"
 )
 
 // objects are what one rule of the model contributes to the table. They share

@@ -23,10 +23,13 @@ type table struct {
 	claims    claims
 	// values are the elements in the kernel.
 	values map[element]string
+	// networks are the rules in the kernel for what no service has.
+	networks []string
 }
 
 // reset replaces the whole table by one for these rules.
-func (t *table) reset(ctx context.Context, rules []model.Rule, nodeAddrs []netip.Addr) error {
+func (t *table) reset(ctx context.Context, rules []model.Rule, around model.Surroundings) error {
+	t.networks = nil
 	t.installed, t.claims, t.values = map[model.Key]objects{}, claims{}, map[element]string{}
 	tx := t.nft.NewTransaction()
 	t.begin(tx)
@@ -34,14 +37,15 @@ func (t *table) reset(ctx context.Context, rules []model.Rule, nodeAddrs []netip
 	for i := range rules {
 		t.set(&d, rules[i].Key, t.renderer.render(&rules[i]))
 	}
-	t.setNodeAddrs(&d, nodeAddrs)
+	t.setNodeAddrs(&d, around.NodeAddrs)
+	t.setServiceNetworks(&d, around.ServiceNetworks)
 	t.commit(tx, &d)
 	return t.nft.Run(ctx, tx)
 }
 
 // apply changes only what the changes need. After an error the table's content
 // is not known, and only reset may follow.
-func (t *table) apply(ctx context.Context, changes []model.Change, nodeAddrs []netip.Addr) error {
+func (t *table) apply(ctx context.Context, changes []model.Change, around model.Surroundings) error {
 	var d difference
 	for _, change := range changes {
 		next := objects{}
@@ -50,7 +54,8 @@ func (t *table) apply(ctx context.Context, changes []model.Change, nodeAddrs []n
 		}
 		t.set(&d, change.Key(), next)
 	}
-	t.setNodeAddrs(&d, nodeAddrs)
+	t.setNodeAddrs(&d, around.NodeAddrs)
+	t.setServiceNetworks(&d, around.ServiceNetworks)
 	tx := t.nft.NewTransaction()
 	t.commit(tx, &d)
 	if tx.NumOperations() == 0 {
@@ -138,6 +143,19 @@ func (t *table) setNodeAddrs(d *difference, addrs []netip.Addr) {
 	old := t.installed[node].elements
 	t.claim(d, node, old, wanted)
 	t.installed[node] = objects{elements: wanted}
+}
+
+// setServiceNetworks makes what is sent to addresses there that no service has
+// vanish.
+func (t *table) setServiceNetworks(d *difference, networks []netip.Prefix) {
+	d.init()
+	var rules []string
+	for _, network := range networks {
+		rules = append(rules, t.renderer.ip+" daddr "+network.String()+" drop")
+	}
+	if !slices.Equal(rules, t.networks) {
+		d.flush[unallocatedChain], t.networks = rules, rules
+	}
 }
 
 // commit writes the difference in an order in which nothing refers to what is

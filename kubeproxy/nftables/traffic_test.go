@@ -31,6 +31,28 @@ func TestClusterIPReachesEveryEndpoint(t *testing.T) {
 	}
 }
 
+// A connection that is tried before its service exists must leave nothing
+// behind that keeps the next one from the same port from the service.
+func TestServiceAnswersWhoeverTriedBeforeItWasThere(t *testing.T) {
+	p := newProxy(newWorld(t, 1))
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{Port: 40123}, Timeout: 300 * time.Millisecond}
+	dial := func() (conn net.Conn, err error) {
+		within(t, p.node, func() { conn, err = dialer.Dial("tcp", "10.96.0.10:80") })
+		return conn, err
+	}
+	if conn, err := dial(); err == nil {
+		conn.Close()
+		t.Fatal("something answers at an address that no service has")
+	}
+	p.set(service("web", "10.96.0.10", p.serve(0)))
+	dialer.Timeout = 10 * time.Second
+	conn, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
+
 func TestSourceAddressIsKeptInsideTheClusterOnly(t *testing.T) {
 	p := newProxy(newWorld(t, 2))
 	p.set(service("web", "10.96.0.10", p.serve(0)))
@@ -259,7 +281,7 @@ func TestResetReplacesWhateverIsThere(t *testing.T) {
 	p := newProxy(newWorld(t, 1))
 	p.set(service("old", "10.96.0.10", netip.MustParseAddrPort("10.244.0.9:1")))
 	rules := []model.Rule{service("new", "10.96.0.11", p.serve(0))}
-	within(t, p.node, func() { must(t, p.backend.Reset(context.Background(), rules, nil)) })
+	within(t, p.node, func() { must(t, p.backend.Reset(context.Background(), rules, model.Surroundings{})) })
 	if set := p.ruleset(); strings.Contains(set, "default/old") || !strings.Contains(set, "default/new") {
 		t.Errorf("after reset:\n%s", set)
 	}
@@ -305,7 +327,7 @@ func TestUDPClientMovesToTheNewEndpoint(t *testing.T) {
 	}
 	p.set(after)
 	within(t, p.node, func() {
-		deleted, err := conntrack.Clean([]model.Change{{Old: &before, New: &after}}, []netip.Addr{nodeIP})
+		deleted, err := conntrack.Clean([]model.Change{{Old: &before, New: &after}}, around.NodeAddrs)
 		must(t, err)
 		if deleted != 1 {
 			t.Errorf("%d flows deleted", deleted)
@@ -345,7 +367,7 @@ func benchTable(b *testing.B, n int) (*proxy, func(i int) model.Rule) {
 	for i := range n {
 		rules = append(rules, rule(i))
 	}
-	within(b, p.node, func() { must(b, p.backend.Reset(context.Background(), rules, []netip.Addr{nodeIP})) })
+	within(b, p.node, func() { must(b, p.backend.Reset(context.Background(), rules, around)) })
 	return p, rule
 }
 
@@ -359,7 +381,7 @@ func BenchmarkChangeOneOf1000Services(b *testing.B) {
 			if len(old.ClusterEndpoints) == 2 {
 				next = rule(500)
 			}
-			must(b, p.backend.Apply(context.Background(), []model.Change{{Old: &old, New: &next}}, []netip.Addr{nodeIP}))
+			must(b, p.backend.Apply(context.Background(), []model.Change{{Old: &old, New: &next}}, around))
 			old = next
 		}
 	})
@@ -373,7 +395,7 @@ func BenchmarkReset1000Services(b *testing.B) {
 	}
 	within(b, p.node, func() {
 		for b.Loop() {
-			must(b, p.backend.Reset(context.Background(), rules, []netip.Addr{nodeIP}))
+			must(b, p.backend.Reset(context.Background(), rules, around))
 		}
 	})
 }

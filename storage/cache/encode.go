@@ -22,8 +22,8 @@ type encodings struct {
 	hand *list.Element
 }
 
-// memo keeps the encodings of one object or event. The zero value, with budget
-// set, is ready.
+// memo keeps the encodings of one object or event. The zero value is ready;
+// without a budget it keeps nothing.
 type memo struct {
 	budget *encodings
 
@@ -67,7 +67,7 @@ func (m *memo) get(key string, build func() ([]byte, error)) ([]byte, error) {
 			}
 		}()
 		e.bytes, e.err = build()
-		kept = e.err == nil && m.budget.add(e)
+		kept = e.err == nil && m.budget != nil && m.budget.add(e)
 	})
 	if !e.used.Load() {
 		e.used.Store(true)

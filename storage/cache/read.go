@@ -78,6 +78,13 @@ func (r *Resource) getStore(ctx context.Context, key string) (*Object, error) {
 	return r.decode(kv)
 }
 
+// Len is how many objects there are, as far as the cache has come.
+func (r *Resource) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.objects.byKey.Len()
+}
+
 // List returns objects in the order of their keys, as of one revision. An exact
 // revision that is no longer kept fails with storage.ErrCompacted, one that is
 // not reached within some seconds with storage.ErrFutureRevision.

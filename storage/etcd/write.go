@@ -63,10 +63,15 @@ func (s *store) Delete(ctx context.Context, key string, expected int64) (int64, 
 }
 
 // swap does an operation if the key is at the expected revision, and reads it
-// if not. Revision zero, which is how etcd sees an absent key, is never met.
+// if not. Revision zero is how etcd sees an absent key, so that is replaced by
+// one that nothing is at. The transaction has the shape of Kubernetes' own,
+// the only one that imitations of etcd such as kine understand.
 func (s *store) swap(ctx context.Context, key string, expected int64, op clientv3.Op) clientv3.Txn {
+	if expected <= 0 {
+		expected = -1
+	}
 	return s.client.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(key), "=", expected), clientv3.Compare(clientv3.ModRevision(key), ">", 0)).
+		If(clientv3.Compare(clientv3.ModRevision(key), "=", expected)).
 		Then(op).
 		Else(clientv3.OpGet(key))
 }

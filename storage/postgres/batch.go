@@ -29,31 +29,28 @@ const (
 	lockQuery  = `SELECT revision FROM yare_state FOR UPDATE`
 	writeQuery = `
 WITH asked AS MATERIALIZED (
-	SELECT o.n, o.key, o.value, o.expected, o.ttl, c.revision AS previous, c.value AS was,
-		coalesce(c.revision, 0) = o.expected AS met
-	FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS o(key, value, expected, ttl, n)
+	SELECT o.n, o.key, o.value, o.expected, c.revision AS previous, c.value AS was,
+		CASE WHEN coalesce(c.revision, 0) = o.expected THEN s.revision
+			+ count(*) FILTER (WHERE coalesce(c.revision, 0) = o.expected) OVER (ORDER BY o.n) END AS revision,
+		clock_timestamp() + nullif(o.ttl, 0) * interval '1 microsecond' AS expires
+	FROM yare_state s, unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS o(key, value, expected, ttl, n)
 	LEFT JOIN yare_current c ON c.key = o.key
-), done AS MATERIALIZED (
-	SELECT a.n, a.key, a.value, a.previous, a.was, s.revision + row_number() OVER (ORDER BY a.n) AS revision,
-		clock_timestamp() + nullif(a.ttl, 0) * interval '1 microsecond' AS expires
-	FROM asked a, yare_state s WHERE a.met
 ), removed AS (
-	DELETE FROM yare_current c USING done d WHERE c.key = d.key AND d.value IS NULL
+	DELETE FROM yare_current c USING asked a WHERE c.key = a.key AND a.revision IS NOT NULL AND a.value IS NULL
 ), replaced AS (
-	UPDATE yare_current c SET revision = d.revision, value = d.value, expires = d.expires
-	FROM done d WHERE c.key = d.key AND d.value IS NOT NULL AND d.previous IS NOT NULL
+	UPDATE yare_current c SET revision = a.revision, value = a.value, expires = a.expires
+	FROM asked a WHERE c.key = a.key AND a.revision IS NOT NULL AND a.value IS NOT NULL AND a.previous IS NOT NULL
 ), added AS (
 	INSERT INTO yare_current (key, revision, value, expires)
-	SELECT key, revision, value, expires FROM done WHERE previous IS NULL
+	SELECT key, revision, value, expires FROM asked WHERE revision IS NOT NULL AND previous IS NULL
 ), logged AS (
 	INSERT INTO yare_revisions (revision, previous, deleted, key, was)
-	SELECT revision, previous, value IS NULL, key, was FROM done
+	SELECT revision, previous, value IS NULL, key, was FROM asked WHERE revision IS NOT NULL
 ), told AS (
-	UPDATE yare_state SET revision = (SELECT max(revision) FROM done)
-	WHERE EXISTS (SELECT FROM done) RETURNING pg_notify($5, $6)
+	UPDATE yare_state SET revision = (SELECT max(revision) FROM asked)
+	WHERE EXISTS (SELECT FROM asked WHERE revision IS NOT NULL) RETURNING pg_notify($5, $6)
 )
-SELECT a.n, coalesce(d.revision, 0), a.previous, CASE WHEN NOT a.met AND a.expected <> 0 THEN a.was END
-FROM asked a LEFT JOIN done d ON d.n = a.n`
+SELECT n, coalesce(revision, 0), previous, CASE WHEN revision IS NULL AND expected <> 0 THEN was END FROM asked`
 )
 
 // writer owns the connection that writes.

@@ -102,6 +102,7 @@ type store struct {
 	// expiring has a token when a key may expire sooner than all others.
 	expiring   chan struct{}
 	partitions partitions
+	pages      pages
 
 	// ctx ends when Close begins; running counts the requests, watches and
 	// loops that Close waits for.

@@ -144,6 +144,7 @@ func (s *store) verify(ctx context.Context) error {
 	}
 	s.config.Logger.Error("all watches start over", "revision", at, "store", now.revision, "err", errRewound)
 	s.hub.restart(now.revision, errRewound)
+	s.pages.forget()
 	return nil
 }
 

@@ -21,8 +21,8 @@ const maxConditions = 64
 
 // expressions compiles the expressions of one object to find their errors.
 type expressions struct {
-	// compiler is nil for the plain one.
-	compiler plugincel.Compiler
+	// scope has the variables; nil: there are none.
+	scope *expression.Scope
 	// params: expressions may use the variable of that name.
 	params bool
 	// stored are the expressions the object had before.
@@ -32,12 +32,8 @@ type expressions struct {
 // check compiles one expression. The source is compiled as it is, so that the
 // columns in messages are right.
 func (e expressions) check(at *field.Path, accessor plugincel.ExpressionAccessor, declared plugincel.OptionalVariableDeclarations) field.ErrorList {
-	compiler := e.compiler
-	if compiler == nil {
-		compiler = expression.Plain()
-	}
 	declared.HasParams = e.params
-	result := compiler.CompileCELExpression(accessor, declared, e.environment(accessor.GetExpression()))
+	result := e.scope.Compile(accessor, declared, e.environment(accessor.GetExpression()))
 	return compileError(at, accessor.GetExpression(), result.Error)
 }
 
@@ -66,7 +62,7 @@ var withAuthorizer = plugincel.OptionalVariableDeclarations{HasAuthorizer: true}
 // policy.
 func validateConditions(at *field.Path, conditions []admissionregistrationv1.MatchCondition, e expressions) field.ErrorList {
 	errs := rule.MaxItems(at, len(conditions), maxConditions)
-	e.compiler = nil
+	e.scope = nil
 	names := sets.New[string]()
 	for i, c := range conditions {
 		p := at.Index(i)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/yare-io/yare/apiserver/api/row"
 	"github.com/yare-io/yare/apiserver/api/rule"
+	"github.com/yare-io/yare/apiserver/expression"
 )
 
 func validateMutatingPolicy(p *admissionregistrationv1.MutatingAdmissionPolicy) field.ErrorList {
@@ -24,11 +25,11 @@ func validateMutatingPolicyUpdate(p, old *admissionregistrationv1.MutatingAdmiss
 // checkMutatingPolicy checks a policy; old is nil for a new one.
 func checkMutatingPolicy(p, old *admissionregistrationv1.MutatingAdmissionPolicy) field.ErrorList {
 	at, s := field.NewPath("spec"), &p.Spec
-	e, errs := policyExpressions(s.Variables, s.ParamKind, at)
+	e := expressions{scope: &expression.Scope{}, params: s.ParamKind != nil}
 	if old != nil {
 		e.stored = storedMutating(&old.Spec)
 	}
-	errs = append(errs, validatePolicyHead(at, s.FailurePolicy, s.ParamKind, s.MatchConstraints)...)
+	errs := validatePolicyHead(at, s.FailurePolicy, s.ParamKind, s.MatchConstraints)
 	errs = append(errs, validateMutatingOperations(at.Child("matchConstraints", "resourceRules", "operations"), s.MatchConstraints)...)
 	if old == nil || !row.Same(s.ParamKind, old.Spec.ParamKind) || !row.Same(s.MatchConditions, old.Spec.MatchConditions) {
 		errs = append(errs, validateConditions(at.Child("matchConditions"), s.MatchConditions, e)...)

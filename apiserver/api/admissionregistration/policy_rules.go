@@ -36,11 +36,11 @@ func validateValidatingPolicyUpdate(p, old *admissionregistrationv1.ValidatingAd
 // checkValidatingPolicy checks a policy; old is nil for a new one.
 func checkValidatingPolicy(p, old *admissionregistrationv1.ValidatingAdmissionPolicy) field.ErrorList {
 	at, s := field.NewPath("spec"), &p.Spec
-	e, errs := policyExpressions(s.Variables, s.ParamKind, at)
+	e := expressions{scope: &expression.Scope{}, params: s.ParamKind != nil}
 	if old != nil {
 		e.stored = storedValidating(&old.Spec)
 	}
-	errs = append(errs, validatePolicyHead(at, s.FailurePolicy, s.ParamKind, s.MatchConstraints)...)
+	errs := validatePolicyHead(at, s.FailurePolicy, s.ParamKind, s.MatchConstraints)
 	if old == nil || !row.Same(s.ParamKind, old.Spec.ParamKind) || !row.Same(s.MatchConditions, old.Spec.MatchConditions) {
 		errs = append(errs, validateConditions(at.Child("matchConditions"), s.MatchConditions, e)...)
 	}
@@ -75,20 +75,6 @@ func storedCommon(conditions []admissionregistrationv1.MatchCondition, variables
 		stored.Insert(v.Expression)
 	}
 	return stored
-}
-
-// policyExpressions makes the compiler of a policy.
-func policyExpressions(variables []admissionregistrationv1.Variable, params *admissionregistrationv1.ParamKind, at *field.Path) (expressions, field.ErrorList) {
-	e := expressions{params: params != nil}
-	if len(variables) == 0 {
-		return e, nil
-	}
-	compiler, err := expression.WithVariables()
-	if err != nil {
-		return e, field.ErrorList{field.InternalError(at.Child("variables"), err)}
-	}
-	e.compiler = compiler
-	return e, nil
 }
 
 // validatePolicyHead checks what both kinds of policies begin with.
@@ -142,7 +128,6 @@ var (
 // validateVariables compiles variables in order: each sees those before it.
 func validateVariables(at *field.Path, variables []admissionregistrationv1.Variable, e expressions) field.ErrorList {
 	var errs field.ErrorList
-	composed, ok := e.compiler.(*plugincel.CompositedCompiler)
 	for i, v := range variables {
 		p := at.Index(i)
 		switch {
@@ -155,10 +140,7 @@ func validateVariables(at *field.Path, variables []admissionregistrationv1.Varia
 			errs = append(errs, field.Required(p.Child("expression"), "expression is not specified"))
 			continue
 		}
-		if !ok {
-			continue
-		}
-		result := composed.CompileAndStoreVariable(expression.Expression{Kind: expression.Anything, Name: v.Name, Source: v.Expression},
+		result := e.scope.Define(v.Name, v.Expression,
 			plugincel.OptionalVariableDeclarations{HasParams: e.params, HasAuthorizer: true}, e.environment(v.Expression))
 		errs = append(errs, compileError(p.Child("expression"), v.Expression, result.Error)...)
 	}

@@ -1,5 +1,6 @@
 // Package certificates holds the rows of the certificates.k8s.io group:
-// certificate signing requests. It signs nothing.
+// certificate signing requests, trust bundles and certificate requests of pods.
+// It signs nothing.
 package certificates
 
 import (
@@ -27,7 +28,7 @@ type Deps struct {
 
 // Resources returns the rows of the group.
 func Resources(d Deps) []*registry.Resource {
-	return []*registry.Resource{signingRequests(d)}
+	return []*registry.Resource{signingRequests(d), trustBundles(), podRequests()}
 }
 
 func signingRequests(d Deps) *registry.Resource {

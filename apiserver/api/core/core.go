@@ -24,12 +24,16 @@ type Deps struct {
 	// IssueToken answers the token subresource of service accounts; without it
 	// there are no tokens to be had.
 	IssueToken registry.Action
+	// Components are asked for their health when somebody lists
+	// componentstatuses.
+	Components []Component
 }
 
 // Resources returns the rows of the group.
 func Resources(d Deps) []*registry.Resource {
 	return []*registry.Resource{
 		bindings(d),
+		componentStatuses(d.Components),
 		configMaps(),
 		endpoints(),
 		events(d),

@@ -52,7 +52,8 @@ type Process struct {
 }
 
 // Start starts containerd and returns when its CRI answers. The process ends
-// with Stop, or at the latest with this one.
+// with Stop, or at the latest with this one. The caller MUST be the only one to
+// use config.Root and config.State.
 func Start(ctx context.Context, config Config) (*Process, error) {
 	binary, err := exec.LookPath("containerd")
 	if err != nil {
@@ -64,6 +65,12 @@ func Start(ctx context.Context, config Config) (*Process, error) {
 		}
 	}
 	file := filepath.Join(config.Root, "config.toml")
+	if err := endPredecessors(ctx, file); err != nil {
+		return nil, err
+	}
+	if err := os.RemoveAll(config.Socket()); err != nil {
+		return nil, err
+	}
 	if err := writeConfiguration(file, config); err != nil {
 		return nil, err
 	}

@@ -125,6 +125,24 @@ func TestStopEndsTheProcessAndFreesTheSocket(t *testing.T) {
 	start(t, config)
 }
 
+// A server that was killed leaves its containerd dying: the next one must not
+// take that for its own.
+func TestAPredecessorIsGoneBeforeItsSuccessorAnswers(t *testing.T) {
+	config := testConfig(t)
+	old := start(t, config)
+	next := start(t, config)
+	select {
+	case <-old.ended:
+	default:
+		t.Error("two containerds run with one configuration")
+	}
+	left, err := running(filepath.Join(config.Root, "config.toml"))
+	if err != nil || len(left) != 1 || left[0] != next.command.Process.Pid {
+		t.Errorf("running: %v, %v; want %d", left, err, next.command.Process.Pid)
+	}
+	images(t, next) // it answers
+}
+
 func TestADeathIsReported(t *testing.T) {
 	p := start(t, testConfig(t))
 	if err := p.command.Process.Kill(); err != nil {

@@ -31,8 +31,8 @@ type Authorizers struct {
 	Clock clock.Clock
 }
 
-// NewAuthorizer returns an authorizer of resource requests. What it cannot ask
-// about, it denies. It is safe for concurrent use.
+// NewAuthorizer returns an authorizer of resources and of paths. What it cannot
+// ask about, it denies. It is safe for concurrent use.
 func NewAuthorizer(a Authorizers) authorizer.Authorizer {
 	r := &reviews{
 		reviewer:   a.Reviews,
@@ -87,12 +87,14 @@ func decide(status authorizationv1.SubjectAccessReviewStatus) (authorizer.Decisi
 
 func specOf(a authorizer.Attributes) authorizationv1.SubjectAccessReviewSpec {
 	who := a.GetUser()
-	spec := authorizationv1.SubjectAccessReviewSpec{
-		User: who.GetName(), UID: who.GetUID(), Groups: who.GetGroups(),
-		ResourceAttributes: &authorizationv1.ResourceAttributes{
+	spec := authorizationv1.SubjectAccessReviewSpec{User: who.GetName(), UID: who.GetUID(), Groups: who.GetGroups()}
+	if a.IsResourceRequest() {
+		spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
 			Verb: a.GetVerb(), Group: a.GetAPIGroup(), Version: a.GetAPIVersion(), Resource: a.GetResource(),
 			Subresource: a.GetSubresource(), Namespace: a.GetNamespace(), Name: a.GetName(),
-		},
+		}
+	} else {
+		spec.NonResourceAttributes = &authorizationv1.NonResourceAttributes{Path: a.GetPath(), Verb: a.GetVerb()}
 	}
 	if extra := who.GetExtra(); len(extra) > 0 {
 		spec.Extra = make(map[string]authorizationv1.ExtraValue, len(extra))

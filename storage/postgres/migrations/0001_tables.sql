@@ -22,13 +22,14 @@ CREATE TABLE yare_compaction (
 );
 INSERT INTO yare_compaction (compacted, next, at) VALUES (0, 0, now());
 
--- What is there now.
+-- What is there now. A page keeps room for a new version of a row, which then
+-- takes no change of an index.
 CREATE TABLE yare_current (
     key      bytea PRIMARY KEY,
     revision bigint NOT NULL,
     expires  timestamptz,
     value    bytea NOT NULL
-) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.1);
+) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.1);
 CREATE INDEX yare_current_expires ON yare_current (expires) WHERE expires IS NOT NULL;
 
 -- One row for each revision: which key it wrote, and what it replaced. The

@@ -1,0 +1,22 @@
+package engine
+
+import "strings"
+
+// keepBundles makes every bundle that comes from elsewhere be kept on disk, so
+// that the last good one is there at the next start.
+func keepBundles(bundles any) {
+	all, _ := bundles.(map[string]any)
+	for _, bundle := range all {
+		if source, ok := bundle.(map[string]any); ok {
+			keepByDefault(source)
+		}
+	}
+}
+
+// keepByDefault leaves alone what is on disk already, and what says otherwise.
+func keepByDefault(source map[string]any) {
+	resource, _ := source["resource"].(string)
+	if _, set := source["persist"]; !set && !strings.HasPrefix(resource, fileScheme) {
+		source["persist"] = true
+	}
+}

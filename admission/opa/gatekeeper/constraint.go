@@ -1,0 +1,96 @@
+package gatekeeper
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// Action is what a violation leads to.
+type Action string
+
+// The enforcement actions of Gatekeeper.
+const (
+	Deny   Action = "deny"
+	Warn   Action = "warn"
+	DryRun Action = "dryrun"
+	scoped Action = "scoped"
+)
+
+// enforcementPoint is what this admission is called in scoped actions.
+const enforcementPoint = "validation.gatekeeper.sh"
+
+type constraintSpec struct {
+	EnforcementAction        Action `json:"enforcementAction"`
+	ScopedEnforcementActions []struct {
+		Action            Action `json:"action"`
+		EnforcementPoints []struct {
+			Name string `json:"name"`
+		} `json:"enforcementPoints"`
+	} `json:"scopedEnforcementActions"`
+	Match      match           `json:"match"`
+	Parameters json.RawMessage `json:"parameters"`
+}
+
+// constraint is what a template is asked with.
+type constraint struct {
+	kind, name string
+	actions    []Action
+	match      match
+	parameters ast.Value
+}
+
+// parseConstraint reads a constraint of any kind.
+func parseConstraint(object *unstructured.Unstructured) (*constraint, error) {
+	var spec constraintSpec
+	raw, err := json.Marshal(object.Object["spec"])
+	if err != nil {
+		return nil, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	if err := decoder.Decode(&spec); err != nil {
+		return nil, err
+	}
+	c := &constraint{kind: object.GetKind(), name: object.GetName(), match: spec.Match, parameters: ast.NewObject()}
+	if c.actions, err = spec.actions(); err != nil {
+		return nil, err
+	}
+	if err := c.match.compile(); err != nil {
+		return nil, err
+	}
+	if len(spec.Parameters) > 0 && !bytes.Equal(spec.Parameters, []byte("null")) {
+		if c.parameters, err = ast.ValueFromReader(bytes.NewReader(spec.Parameters)); err != nil {
+			return nil, fmt.Errorf("parameters: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// actions are those for admission.
+func (s *constraintSpec) actions() ([]Action, error) {
+	switch s.EnforcementAction {
+	case "":
+		return []Action{Deny}, nil
+	case Deny, Warn, DryRun:
+		return []Action{s.EnforcementAction}, nil
+	case scoped:
+	default:
+		return nil, fmt.Errorf("there is no enforcementAction %q, only deny, warn, dryrun and scoped", s.EnforcementAction)
+	}
+	var found []Action
+	for _, one := range s.ScopedEnforcementActions {
+		if !slices.Contains([]Action{Deny, Warn, DryRun}, one.Action) {
+			return nil, fmt.Errorf("there is no scoped action %q, only deny, warn and dryrun", one.Action)
+		}
+		for _, point := range one.EnforcementPoints {
+			if (point.Name == "*" || point.Name == enforcementPoint) && !slices.Contains(found, one.Action) {
+				found = append(found, one.Action)
+			}
+		}
+	}
+	return found, nil
+}

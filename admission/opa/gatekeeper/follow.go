@@ -1,0 +1,166 @@
+package gatekeeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/storage"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/utils/clock"
+)
+
+// Follower keeps a checker's library as templates and constraints are: those of
+// files, and those that the API has.
+type Follower struct {
+	Checker *Checker
+	// Store is where templates find data.inventory.
+	Store storage.Store
+	// Manifests are files and directories; may be empty.
+	Manifests []string
+	// Client reads the API; nil: only manifests count.
+	Client dynamic.Interface
+	Logger *slog.Logger
+	Clock  clock.WithTicker
+
+	seen []string
+}
+
+// followEvery is how often the sources are looked at. Reads of the API come
+// from its cache.
+const followEvery = 2 * time.Second
+
+var (
+	templateResource    = schema.GroupVersionResource{Group: TemplateGroup, Version: "v1", Resource: "constrainttemplates"}
+	definitionResource  = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	constraintsVersion  = "v1beta1"
+	constraintsResource = func(kind string) schema.GroupVersionResource {
+		return schema.GroupVersionResource{Group: ConstraintGroup, Version: constraintsVersion, Resource: strings.ToLower(kind)}
+	}
+)
+
+// Run follows the sources until ctx ends.
+func (f *Follower) Run(ctx context.Context) error {
+	ticker := f.Clock.NewTicker(followEvery)
+	defer ticker.Stop()
+	for {
+		if err := f.refresh(ctx); err != nil && ctx.Err() == nil {
+			f.Logger.Error("Templates and constraints could not be read; those known before stay in force", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C():
+		}
+	}
+}
+
+// refresh compiles what has changed.
+func (f *Follower) refresh(ctx context.Context) error {
+	objects, err := ReadManifests(f.Manifests...)
+	if err != nil {
+		return err
+	}
+	if f.Client != nil {
+		stored, err := f.stored(ctx)
+		if err != nil {
+			return err
+		}
+		objects = append(objects, stored...)
+	}
+	now := versions(objects)
+	if f.Checker.Ready() && slices.Equal(now, f.seen) {
+		return nil
+	}
+	library, problems := Compile(ctx, objects, f.Store)
+	if library == nil {
+		return problems
+	}
+	if problems != nil {
+		f.Logger.Error("Wrong templates or constraints are not in force", "err", problems)
+	}
+	f.Checker.Use(library)
+	f.seen = now
+	f.Logger.Info("Constraints in force", "constraints", library.Len())
+	return nil
+}
+
+// versions tell whether anything has changed. What comes from a file is
+// compared as a whole.
+func versions(objects []*unstructured.Unstructured) []string {
+	all := make([]string, len(objects))
+	for i, object := range objects {
+		if version := object.GetResourceVersion(); version != "" {
+			all[i] = fmt.Sprintf("%s/%s/%s", object.GetKind(), object.GetUID(), version)
+			continue
+		}
+		all[i] = fmt.Sprint(object.Object)
+	}
+	return all
+}
+
+// stored reads the templates and constraints of the API, and makes sure that
+// there can be such.
+func (f *Follower) stored(ctx context.Context) ([]*unstructured.Unstructured, error) {
+	templates, err := f.list(ctx, templateResource)
+	if err != nil {
+		return nil, err
+	}
+	if templates == nil {
+		return nil, f.define(ctx, templateDefinition())
+	}
+	all := templates
+	for _, object := range templates {
+		kind, _, err := unstructured.NestedString(object.Object, "spec", "crd", "spec", "names", "kind")
+		if err != nil || kind == "" {
+			continue
+		}
+		constraints, err := f.list(ctx, constraintsResource(kind))
+		if err != nil {
+			return nil, err
+		}
+		if constraints == nil {
+			if err := f.define(ctx, constraintDefinition(kind, object)); err != nil {
+				f.Logger.Error("No constraints can be made of a template", "template", object.GetName(), "err", err)
+			}
+		}
+		all = append(all, constraints...)
+	}
+	return all, nil
+}
+
+// list returns nil when there is no such resource.
+func (f *Follower) list(ctx context.Context, resource schema.GroupVersionResource) ([]*unstructured.Unstructured, error) {
+	page, err := f.Client.Resource(resource).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", resource.GroupResource(), err)
+	}
+	all := make([]*unstructured.Unstructured, len(page.Items))
+	for i := range page.Items {
+		all[i] = &page.Items[i]
+	}
+	return all, nil
+}
+
+// define makes a resource known to the API.
+func (f *Follower) define(ctx context.Context, definition *unstructured.Unstructured) error {
+	_, err := f.Client.Resource(definitionResource).Create(ctx, definition, metav1.CreateOptions{})
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return nil
+	case apierrors.IsNotFound(err):
+		return errors.New("this server has no custom resources")
+	}
+	return err
+}

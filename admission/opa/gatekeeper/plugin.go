@@ -1,0 +1,100 @@
+package gatekeeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/admission/opa/review"
+)
+
+// Checker asks the library that is in force. Its methods may be called
+// concurrently.
+type Checker struct {
+	evaluator evaluator
+	library   atomic.Pointer[Library]
+}
+
+// NewChecker returns a checker without a library.
+func NewChecker(e evaluator) *Checker { return &Checker{evaluator: e} }
+
+// Use puts a library in force.
+func (c *Checker) Use(l *Library) { c.library.Store(l) }
+
+// Ready reports whether there is a library.
+func (c *Checker) Ready() bool { return c.library.Load() != nil }
+
+// Concerns reports whether constraints may be asked about a request at all:
+// they are not asked about templates and constraints, so that a wrong one can
+// be put right.
+func Concerns(a *admission.Attributes) bool {
+	return a.Subresource == "" && a.Operation != admission.Connect && !strings.HasSuffix(a.Resource.Group, ".gatekeeper.sh")
+}
+
+// Check asks all constraints that concern the request. The answer is what they
+// deny; of what they warn, the request is told. An error means that there is
+// no answer. namespace is the one that the object is in, or is; it may be nil.
+func (c *Checker) Check(ctx context.Context, a *admission.Attributes, namespace *corev1.Namespace) ([]string, error) {
+	library := c.library.Load()
+	if library == nil {
+		return nil, errors.New("the constraints are not loaded yet")
+	}
+	if library.Len() == 0 || !Concerns(a) {
+		return nil, nil
+	}
+	request, err := review.Request(a, namespace)
+	if err != nil {
+		return nil, err
+	}
+	if a.Operation == admission.Delete {
+		// Gatekeeper shows what is deleted as the object.
+		request["object"] = request["oldObject"]
+	}
+	if namespace != nil {
+		request["_unstable"] = map[string]any{"namespace": request["namespaceObject"]}
+	}
+	found, err := library.ask(ctx, c.evaluator, subjectOf(a, namespace), request)
+	if err != nil {
+		return nil, err
+	}
+	return enforce(a, found), nil
+}
+
+// enforce returns what is denied.
+func enforce(a *admission.Attributes, found []Violation) []string {
+	var denied, noted []string
+	for _, v := range found {
+		text := fmt.Sprintf("[%s] %s", v.Name, v.Message)
+		if slices.Contains(v.Actions, Deny) {
+			denied = append(denied, text)
+		}
+		if slices.Contains(v.Actions, Warn) {
+			a.Warn(text)
+		}
+		noted = append(noted, v.Kind+" "+text)
+	}
+	if len(noted) > 0 {
+		a.Annotate("gatekeeper.admission.yare.io/violations", strings.Join(noted, "\n"))
+	}
+	return denied
+}
+
+func subjectOf(a *admission.Attributes, namespace *corev1.Namespace) *subject {
+	s := &subject{kind: a.Kind, name: a.Name, namespace: a.Namespace, in: namespace}
+	if m, err := meta.Accessor(a.Object); err == nil {
+		s.objects = append(s.objects, labels.Set(m.GetLabels()))
+		s.generateName = m.GetGenerateName()
+	}
+	if m, err := meta.Accessor(a.OldObject); err == nil {
+		s.objects = append(s.objects, labels.Set(m.GetLabels()))
+	}
+	return s
+}

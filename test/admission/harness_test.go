@@ -1,0 +1,230 @@
+// Package admission_test sends requests through a whole API server: rows,
+// chain, cache and store, with admission as it is wired in the binary.
+package admission_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/admission/builtin"
+	"github.com/yare-io/yare/admission/match"
+	"github.com/yare-io/yare/admission/policy"
+	"github.com/yare-io/yare/admission/webhook"
+	"github.com/yare-io/yare/apiserver"
+	"github.com/yare-io/yare/apiserver/api"
+	"github.com/yare-io/yare/apiserver/fieldmanager"
+	"github.com/yare-io/yare/apiserver/proxy"
+	"github.com/yare-io/yare/apiserver/registry"
+	"github.com/yare-io/yare/storage/memory"
+)
+
+// harness is a server with admission, and clients of it.
+type harness struct {
+	t       testing.TB
+	http    *httptest.Server
+	client  kubernetes.Interface
+	factory informers.SharedInformerFactory
+	server  atomic.Pointer[apiserver.Server]
+	// warnings are those that the client has heard.
+	warnings *heard
+	webhooks webhook.Config
+	builtin  builtin.Config
+	plugins  []string
+}
+
+type option func(*harness)
+
+// only leaves out all builtin plugins but some.
+func only(names ...string) option { return func(h *harness) { h.plugins = names } }
+
+func loopbackAllowed(h *harness) {
+	h.webhooks.Guard.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+}
+
+var webhookPlugins = []string{webhook.MutatingName, webhook.ValidatingName}
+
+func start(t testing.TB, options ...option) *harness {
+	t.Helper()
+	h := &harness{t: t, warnings: &heard{}}
+	for _, o := range options {
+		o(h)
+	}
+	inside := kubernetes.NewForConfigOrDie(&rest.Config{Host: "https://inside", Transport: h, QPS: -1})
+	factory := informers.NewSharedInformerFactory(inside, 0)
+	h.factory = factory
+	streams, err := proxy.New(proxy.Config{KubeletTLS: &tls.Config{MinVersion: tls.VersionTLS12}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := memory.New(memory.Config{})
+	server, err := apiserver.New(apiserver.Config{
+		Store: store, Rows: api.Resources(api.Deps{}), Authenticator: byHeader{}, Authorizer: everything(),
+		Admission: h.chain(inside, factory), Connect: streams.Connectors(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.server.Store(server)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	h.http = httptest.NewServer(server.Handler())
+	h.client = h.as("admin")
+	factory.Start(ctx.Done())
+	t.Cleanup(func() {
+		cancel()
+		factory.Shutdown()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		h.http.Close()
+		_ = store.Close()
+	})
+	factory.WaitForCacheSync(ctx.Done())
+	h.namespace("default", nil)
+	return h
+}
+
+// chain builds the plugins as the binary does.
+func (h *harness) chain(client kubernetes.Interface, factory informers.SharedInformerFactory) []admission.Plugin {
+	h.t.Helper()
+	c := h.webhooks
+	c.Client, c.Informers, c.Authorizer = client, factory, everything()
+	c.Versions = match.NewVersions(func() []*registry.Resource { return h.server.Load().Rows() })
+	if c.Services == nil {
+		c.Services = webhook.Endpoints(factory)
+	}
+	mutating, validating, err := webhook.New(c)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	changing, checking, err := policy.New(policy.Config{
+		Client: client, Informers: factory, Versions: c.Versions, Authorizer: everything(),
+		Objects:   func() registry.Objects { return h.server.Load().Objects() },
+		Converter: func(schema.GroupVersionKind) managedfields.TypeConverter { return fieldmanager.Converter() },
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	var off []string
+	for _, name := range builtin.Names() {
+		if h.plugins != nil && !slices.Contains(h.plugins, name) {
+			off = append(off, name)
+		}
+	}
+	plugins, err := builtin.Plugins(builtin.Deps{
+		Client: client, Informers: factory, Authorizer: everything(), Config: h.builtin,
+		Given: map[string]admission.Plugin{
+			webhook.MutatingName: mutating, webhook.ValidatingName: validating,
+			policy.MutatingName: changing, policy.ValidatingName: checking,
+		},
+	}, nil, off)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return plugins
+}
+
+// RoundTrip implements http.RoundTripper: the plugins' own requests.
+func (h *harness) RoundTrip(r *http.Request) (*http.Response, error) {
+	server := h.server.Load()
+	if server == nil {
+		return nil, errors.New("no server yet")
+	}
+	return server.Transport(&user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup}}).RoundTrip(r)
+}
+
+// as returns a client of a user.
+func (h *harness) as(name string) kubernetes.Interface {
+	return kubernetes.NewForConfigOrDie(&rest.Config{
+		Host: h.http.URL, QPS: -1, WarningHandlerWithContext: h.warnings,
+		WrapTransport: func(next http.RoundTripper) http.RoundTripper { return asUser{name, next} },
+	})
+}
+
+type asUser struct {
+	name string
+	next http.RoundTripper
+}
+
+func (a asUser) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("User", a.name)
+	return a.next.RoundTrip(r)
+}
+
+type byHeader struct{}
+
+func (byHeader) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+	info := &user.DefaultInfo{Name: r.Header.Get("User"), Groups: []string{user.AllAuthenticated}}
+	return &authenticator.Response{User: info}, info.Name != "", nil
+}
+
+func everything() authorizer.Authorizer {
+	return authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
+		return authorizer.DecisionAllow, "", nil
+	})
+}
+
+func (h *harness) namespace(name string, labels map[string]string) {
+	h.t.Helper()
+	_, err := h.client.CoreV1().Namespaces().Create(h.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}, metav1.CreateOptions{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// configMap creates one and returns what was stored.
+func (h *harness) configMap(name string, labels map[string]string) (*corev1.ConfigMap, error) {
+	return h.configMapIn("default", name, labels)
+}
+
+func (h *harness) configMapIn(namespace, name string, labels map[string]string) (*corev1.ConfigMap, error) {
+	return h.client.CoreV1().ConfigMaps(namespace).Create(h.t.Context(),
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}, Data: map[string]string{"a": "b"}}, metav1.CreateOptions{})
+}
+
+// eventually polls until a condition holds.
+func (h *harness) eventually(what string, holds func() bool) {
+	h.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !holds() {
+		if time.Now().After(deadline) {
+			h.t.Fatalf("not within 20 s: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// refused wants an error whose text holds some words.
+func refused(t testing.TB, err error, code int32, words string) {
+	t.Helper()
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		t.Fatalf("got %v, want a refusal with %q", err, words)
+	}
+	if got := status.Status(); got.Code != code || !containsFold(got.Message, words) {
+		t.Errorf("got %d %q, want %d %q", got.Code, got.Message, code, words)
+	}
+}
