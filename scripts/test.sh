@@ -11,3 +11,9 @@ mapfile -t units < <(go list ./... | grep -v "$alone")
 mapfile -t clusters < <(go list ./... | grep "$alone")
 go test -race -timeout 15m "${units[@]}"
 [ ${#clusters[@]} -eq 0 ] || go test -p 1 -timeout 20m "${clusters[@]}"
+
+# An operator's suite, on the links that stand in for Kubernetes.
+assets=$(mktemp -d)
+trap 'rm -rf "$assets"' EXIT
+bin/yare envtest install "$assets" --controllers=namespace,garbagecollector,serviceaccount
+(cd test/operator && KUBEBUILDER_ASSETS="$assets" SUITE_HAS_CONTROLLERS=1 go test -timeout 5m ./...)
