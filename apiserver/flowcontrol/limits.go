@@ -66,7 +66,6 @@ func percent(n int, p int32) int { return int(math.Round(float64(n) * float64(p)
 // demand is how many seats a level would use, over time.
 type demand struct {
 	since                      time.Time
-	last                       int
 	sum, squares, covered      float64
 	high                       int
 	average, deviation, smooth float64

@@ -40,7 +40,9 @@ var durable = []string{"fsync=on", "shared_buffers=512MB", "max_wal_size=4GB"}
 func race(b *testing.B, run func(*testing.B, contender)) {
 	b.Run("store=yare", func(b *testing.B) {
 		url := postgrestest.New(b, durable...).URL("")
-		run(b, contender{name: "yare", open: func() storage.Store { return open(b, postgres.Config{URL: url, CompactionInterval: -1, RequestTimeout: time.Minute}) }})
+		run(b, contender{name: "yare", open: func() storage.Store {
+			return open(b, postgres.Config{URL: url, CompactionInterval: -1, RequestTimeout: time.Minute})
+		}})
 	})
 	if os.Getenv(kineBinary) == "" {
 		return

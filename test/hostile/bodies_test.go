@@ -153,7 +153,7 @@ func protobufAttacks() []attack {
 		"nested groups":      bad("k8s\x00" + string(groups)),
 		"another kind":       badFor(envelope("v1", "Secret", metadata), "Secret"),
 		"unknown kind":       bad(envelope("v1", "Nothing", metadata)),
-		"wrong wire type":    bad(envelope("v1", "ConfigMap", []byte{1<<3 | 0, 1})),
+		"wrong wire type":    bad(envelope("v1", "ConfigMap", []byte{0x08, 1})),
 		"field number zero":  bad(envelope("v1", "ConfigMap", []byte{0x02, 0x01, 0x00})),
 		"larger than limits": {"k8s\x00" + strings.Repeat("\x00", 4*megabyte), http.StatusRequestEntityTooLarge, ""},
 	})
