@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -55,8 +57,8 @@ func (e *Engine) Decide(ctx context.Context, phase Phase, path string, input Inp
 	// Which policies run is read inside the transaction: data and policies of
 	// different bundles never meet.
 	active := e.active.Load()
-	asked := active.phases[phase]
-	if asked == nil {
+	asked := active.queries(phase)
+	if len(asked) == 0 {
 		return &Decision{}, nil
 	}
 	began := time.Now()
@@ -66,16 +68,24 @@ func (e *Engine) Decide(ctx context.Context, phase Phase, path string, input Inp
 	return decision, errors.Join(err, e.log(ctx, txn, active, decision, path, input, began, err))
 }
 
-func (e *Engine) evaluate(ctx context.Context, asked *query, txn storage.Transaction, input Input) ([]Finding, error) {
+// evaluate asks all queries, and orders what they say by path of the rule.
+func (e *Engine) evaluate(ctx context.Context, asked []*query, txn storage.Transaction, input Input) ([]Finding, error) {
 	value, err := input.Value()
 	if err != nil {
 		return nil, err
 	}
-	results, err := e.bounded(ctx, asked.eval, rego.EvalTransaction(txn), rego.EvalParsedInput(value))
-	if err != nil {
-		return nil, err
+	var found []Finding
+	for _, q := range asked {
+		results, err := e.bounded(ctx, q.eval, rego.EvalTransaction(txn), rego.EvalParsedInput(value))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, findings(q.entries, results)...)
 	}
-	return findings(asked.entries, results), nil
+	if len(asked) > 1 {
+		slices.SortStableFunc(found, func(a, b Finding) int { return strings.Compare(a.Path, b.Path) })
+	}
+	return found, nil
 }
 
 // Evaluate runs another query than that of bundles, within the same limits.
