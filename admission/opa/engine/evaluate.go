@@ -101,7 +101,11 @@ func (e *Engine) bounded(ctx context.Context, query rego.PreparedEvalQuery, opti
 	stop := topdown.NewCancel()
 	defer context.AfterFunc(ctx, stop.Cancel)()
 	watched := e.memory.watch(settings.MemoryLimitMiB<<20, stop.Cancel)
-	results, err := query.Eval(ctx, append(options, rego.EvalExternalCancel(stop))...)
+	options = append(options, rego.EvalExternalCancel(stop))
+	if tracer, ok := ctx.Value(tracerKey{}).(topdown.QueryTracer); ok {
+		options = append(options, rego.EvalQueryTracer(tracer))
+	}
+	results, err := query.Eval(ctx, options...)
 	exceeded := watched()
 	switch {
 	case err == nil:
@@ -112,6 +116,13 @@ func (e *Engine) bounded(ctx context.Context, query rego.PreparedEvalQuery, opti
 		return nil, context.Cause(ctx)
 	}
 	return nil, err
+}
+
+type tracerKey struct{}
+
+// WithTracer makes evaluations in the context be traced.
+func WithTracer(ctx context.Context, tracer topdown.QueryTracer) context.Context {
+	return context.WithValue(ctx, tracerKey{}, tracer)
 }
 
 // findings takes the values of rules out of the results; an undefined rule has

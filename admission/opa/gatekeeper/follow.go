@@ -80,7 +80,7 @@ func (f *Follower) refresh(ctx context.Context) error {
 	if f.Checker.Ready() && slices.Equal(now, f.seen) {
 		return nil
 	}
-	library, problems, err := Compile(ctx, objects, f.Store)
+	library, problems, err := Compiler{Store: f.Store}.Compile(ctx, objects)
 	if err != nil {
 		return err
 	}

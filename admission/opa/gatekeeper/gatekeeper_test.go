@@ -116,7 +116,7 @@ func newChecker(t testing.TB, manifests ...string) (*gatekeeper.Checker, error) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	library, problems, err := gatekeeper.Compile(t.Context(), objects(t, manifests...), engine.NewStore(inventory{}))
+	library, problems, err := gatekeeper.Compiler{Store: engine.NewStore(inventory{})}.Compile(t.Context(), objects(t, manifests...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +277,7 @@ func FuzzTemplatesAndConstraintsNeverPanic(f *testing.F) {
 		fuzzed := &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "constraints.gatekeeper.sh/v1beta1", "kind": "Fuzzed", "metadata": map[string]any{"name": "c"}, "spec": decoded,
 		}}
-		if _, _, err := gatekeeper.Compile(t.Context(), []*unstructured.Unstructured{template, fuzzed}, engine.NewStore(nil)); err != nil {
+		if _, _, err := (gatekeeper.Compiler{Store: engine.NewStore(nil)}).Compile(t.Context(), []*unstructured.Unstructured{template, fuzzed}); err != nil {
 			return
 		}
 	})

@@ -45,10 +45,19 @@ func (p Problem) Error() string {
 	return fmt.Sprintf("%s %s: %v", p.Object.GetKind(), p.Object.GetName(), p.Err)
 }
 
+// Compiler makes libraries.
+type Compiler struct {
+	// Store is where policies read data.inventory.
+	Store storage.Store
+	// AsWritten leaves the rules of templates as they are, so that a trace shows
+	// them; else they are evaluated as far as a constraint's parameters decide.
+	AsWritten bool
+}
+
 // Compile makes a library of templates and constraints. Objects that are wrong
-// are left out of it, each with a problem; the rest is in force. Policies read
-// data.inventory from the store. An error means that there is no library.
-func Compile(ctx context.Context, objects []*unstructured.Unstructured, store storage.Store) (*Library, []Problem, error) {
+// are left out of it, each with a problem; the rest is in force. An error means
+// that there is no library.
+func (c Compiler) Compile(ctx context.Context, objects []*unstructured.Unstructured) (*Library, []Problem, error) {
 	var problems []Problem
 	templates := map[string]*template{}
 	for _, object := range objects {
@@ -60,6 +69,7 @@ func Compile(ctx context.Context, objects []*unstructured.Unstructured, store st
 			problems = append(problems, Problem{object, err})
 			continue
 		}
+		parsed.special = parsed.special && !c.AsWritten
 		templates[parsed.kind] = parsed
 	}
 	library := &Library{constraints: map[string]*constraint{}, byKind: map[string][]*constraint{}}
@@ -72,7 +82,7 @@ func Compile(ctx context.Context, objects []*unstructured.Unstructured, store st
 			problems = append(problems, Problem{object, err})
 		}
 	}
-	return library, problems, library.prepare(ctx, modules, store)
+	return library, problems, library.prepare(ctx, modules, c.Store)
 }
 
 // add reads a constraint, and adds to the modules what it is asked by.
