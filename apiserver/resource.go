@@ -66,9 +66,9 @@ func newResource(row *registry.Resource) *resource {
 // formats lists what bodies of a type can be written in.
 func formats(newObject func() runtime.Object) []codec.Format {
 	if codec.HasProtobuf(newObject()) {
-		return []codec.Format{codec.JSON, codec.YAML, codec.Protobuf}
+		return []codec.Format{codec.JSON, codec.YAML, codec.Protobuf, codec.CBOR}
 	}
-	return []codec.Format{codec.JSON, codec.YAML}
+	return []codec.Format{codec.JSON, codec.YAML, codec.CBOR}
 }
 
 // decode reads a stored object in the version of a row. What is stored in
