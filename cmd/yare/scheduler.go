@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/yare-io/yare/apiserver/health"
+	"github.com/yare-io/yare/cmd/yare/part"
 	"github.com/yare-io/yare/scheduler"
 )
 
@@ -78,7 +79,7 @@ func (o *schedulerOptions) run(ctx context.Context, configuration *schedulerconf
 	}); err != nil {
 		return err
 	}
-	group.Go(part(ctx, "scheduler", s.Run))
+	group.Go(part.Named(ctx, "scheduler", s.Run))
 	return group.Wait()
 }
 

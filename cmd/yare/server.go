@@ -22,6 +22,8 @@ import (
 
 	"github.com/yare-io/yare/apiserver/bootstrap"
 	"github.com/yare-io/yare/cmd/yare/clusterdns"
+	"github.com/yare-io/yare/cmd/yare/kubeapiserver"
+	"github.com/yare-io/yare/cmd/yare/part"
 	"github.com/yare-io/yare/cmd/yare/pki"
 	"github.com/yare-io/yare/controllers"
 )
@@ -68,7 +70,7 @@ type server struct {
 	unlock   func() error
 	keys     *pki.Cluster
 	kubelet  *pki.KeyPair // what the node on this machine serves with
-	api      *apiServer
+	api      *kubeapiserver.Server
 }
 
 func newServer(ctx context.Context, options *serverOptions, logger *slog.Logger) (_ *server, err error) {
@@ -99,23 +101,23 @@ func newServer(ctx context.Context, options *serverOptions, logger *slog.Logger)
 	}); err != nil {
 		return nil, err
 	}
-	trust, err := clusterTrust(s.keys, options.api.issuer)
+	trust, err := kubeapiserver.ClusterTrust(s.keys, options.api.Issuer)
 	if err != nil {
 		return nil, err
 	}
 	if err := pki.WriteKubeconfig(options.kubeconfig, s.url(), "admin", s.keys.CA, s.keys.Admin); err != nil {
 		return nil, err
 	}
-	s.api, err = newAPIServer(ctx, &options.api, trust, logger)
+	s.api, err = kubeapiserver.New(ctx, &options.api, trust, logger)
 	return s, err
 }
 
 func (s *server) url() string {
-	address, err := s.options.api.advertised()
+	address, err := s.options.api.Advertised()
 	if err != nil {
 		return ""
 	}
-	return "https://" + netip.AddrPortFrom(address, s.options.api.securePort).String()
+	return "https://" + netip.AddrPortFrom(address, s.options.api.SecurePort).String()
 }
 
 // run runs all parts until ctx ends or one of them fails.
@@ -126,8 +128,8 @@ func (s *server) run(ctx context.Context) (err error) {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	clients, clientsCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.api.Run(serving) })
-	group.Go(part(ctx, "certificates", s.keys.Run))
-	group.Go(part(ctx, "etcd snapshots", func(ctx context.Context) error { return s.options.snapshots.run(ctx, s.options.dataDir, s.logger) }))
+	group.Go(part.Named(ctx, "certificates", s.keys.Run))
+	group.Go(part.Named(ctx, "etcd snapshots", func(ctx context.Context) error { return s.options.snapshots.run(ctx, s.options.dataDir, s.logger) }))
 	group.Go(func() error {
 		defer stopServing()
 		return s.runClients(clientsCtx, clients)
@@ -138,13 +140,13 @@ func (s *server) run(ctx context.Context) (err error) {
 // runClients runs what uses the API, once it is ready.
 func (s *server) runClients(ctx context.Context, group *errgroup.Group) error {
 	if !s.options.disableAgent {
-		group.Go(part(ctx, "node", s.runNode))
+		group.Go(part.Named(ctx, "node", s.runNode))
 	}
-	group.Go(part(ctx, "start", func(ctx context.Context) error {
+	group.Go(part.Named(ctx, "start", func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-s.api.ready:
+		case <-s.api.Ready():
 		}
 		s.progress.done("API server ready at %s", s.url())
 		return s.afterStart(ctx, group)
@@ -157,12 +159,12 @@ func (s *server) afterStart(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	scheduler, err := newScheduler(s.api.configFor(system("kube-scheduler"), "kube-scheduler"), s.api.informers, alone(), s.api.Metrics(), s.logger)
+	scheduler, err := newScheduler(s.api.ConfigFor(kubeapiserver.System("kube-scheduler"), "kube-scheduler"), s.api.Informers(), alone(), s.api.Metrics(), s.logger)
 	if err != nil {
 		return err
 	}
-	group.Go(part(ctx, "controllers", manager.Run))
-	group.Go(part(ctx, "scheduler", scheduler.Run))
+	group.Go(part.Named(ctx, "controllers", manager.Run))
+	group.Go(part.Named(ctx, "scheduler", scheduler.Run))
 	if err := s.ensureToken(ctx); err != nil {
 		return err
 	}
@@ -185,8 +187,8 @@ func (s *server) runNode(ctx context.Context) error {
 	options := &s.options.node
 	return runNode(ctx, nodeConfig{
 		options: options, logger: s.logger, progress: s.progress,
-		client: s.api.configFor(system("node:"+options.name, "system:nodes"), "kubelet"), ready: s.api.ready,
-		informers: s.api.informers,
+		client: s.api.ConfigFor(kubeapiserver.System("node:"+options.name, "system:nodes"), "kubelet"), ready: s.api.Ready(),
+		informers: s.api.Informers(),
 		clientCA:  s.keys.CAPool(), serving: s.kubelet.GetCertificate,
 		clusterDNS: dns.String(), clusterDomain: s.options.clusterDomain, clusterCIDR: s.options.controllers.clusterCIDR,
 		whenReady: func() { s.progress.next(s.options.kubeconfig) },
@@ -197,13 +199,13 @@ func (s *server) controllers() (*controllers.Manager, error) {
 	ca := controllers.StaticCA(s.keys.CA.Certificate, s.keys.CA.Key)
 	signing := signingBy(ca, 365*24*time.Hour)
 	configFor := func(identity string) (*rest.Config, error) {
-		info := system(identity)
+		info := kubeapiserver.System(identity)
 		if identity != controllers.ManagerIdentity {
-			info = serviceAccount(identity)
+			info = kubeapiserver.ServiceAccount(identity)
 		}
-		return s.api.configFor(info, "kube-controller-manager/"+identity), nil
+		return s.api.ConfigFor(info, "kube-controller-manager/"+identity), nil
 	}
-	return s.options.controllers.manager(configFor, s.api.informers, signing, s.keys.CA.PEM(), s.api.Metrics(), s.logger)
+	return s.options.controllers.manager(configFor, s.api.Informers(), signing, s.keys.CA.PEM(), s.api.Metrics(), s.logger)
 }
 
 // ensureToken makes nodes able to join, and writes down how.
@@ -221,7 +223,7 @@ func (s *server) ensureToken(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := bootstrap.EnsureToken(ctx, s.api.client(), token); err != nil {
+	if err := bootstrap.EnsureToken(ctx, s.api.Client(), token); err != nil {
 		return err
 	}
 	line := fmt.Sprintf("%s %s\n", token, certificateHash(s.keys.CA.Certificate))
@@ -236,29 +238,11 @@ func (s *server) deployDNS(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := dynamic.NewForConfig(jsonOnly(s.api.configFor(system("addons", user.SystemPrivilegedGroup), "yare-addons")))
+	client, err := dynamic.NewForConfig(kubeapiserver.JSONOnly(s.api.ConfigFor(kubeapiserver.System("addons", user.SystemPrivilegedGroup), "yare-addons")))
 	if err != nil {
 		return err
 	}
 	return clusterdns.Apply(ctx, client, clusterdns.Options{
 		ClusterIP: address, Domain: s.options.clusterDomain, Upstream: clusterdns.HasUpstream("/etc/resolv.conf"),
 	})
-}
-
-func jsonOnly(config *rest.Config) *rest.Config {
-	config.ContentConfig = rest.ContentConfig{}
-	return config
-}
-
-// system is a user of the control plane.
-func system(name string, groups ...string) user.Info {
-	return &user.DefaultInfo{Name: "system:" + name, Groups: append(groups, user.AllAuthenticated)}
-}
-
-// serviceAccount is an account of kube-system.
-func serviceAccount(name string) user.Info {
-	return &user.DefaultInfo{
-		Name:   "system:serviceaccount:kube-system:" + name,
-		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:kube-system", user.AllAuthenticated},
-	}
 }

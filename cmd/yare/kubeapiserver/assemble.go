@@ -1,4 +1,4 @@
-package main
+package kubeapiserver
 
 import (
 	"context"
@@ -21,8 +21,8 @@ import (
 )
 
 // assemble puts the server together from rows, gate and documents.
-func (s *apiServer) assemble(services []netip.Prefix) error {
-	client := s.client()
+func (s *Server) assemble(services []netip.Prefix) error {
+	client := s.Client()
 	s.informers = informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(s.loopback.share))
 	var err error
 	if s.gate, err = newGate(s.options, surroundings{
@@ -102,7 +102,7 @@ func (s *apiServer) assemble(services []netip.Prefix) error {
 	return s.Metrics().Register(s.gate.metrics)
 }
 
-func (s *apiServer) checkBootstrap(context.Context) error {
+func (s *Server) checkBootstrap(context.Context) error {
 	if !s.bootstrapped.Load() {
 		return errors.New("the objects that every cluster has are not there yet")
 	}
@@ -110,13 +110,13 @@ func (s *apiServer) checkBootstrap(context.Context) error {
 }
 
 // documents are what clients read about the rows, and others about our tokens.
-func (s *apiServer) documents(rows func() []*registry.Resource) map[string]http.Handler {
+func (s *Server) documents(rows func() []*registry.Resource) map[string]http.Handler {
 	others := s.extensions.aggregator
 	described := others.Discovery(discovery.New(discovery.Config{
 		Rows: rows, Others: others.Others,
 		Address: netip.AddrPortFrom(s.advertise.Address, uint16(s.advertise.Port)).String(),
 	}))
-	schemas := others.Documents(openapi.New(openapi.Config{Rows: rows, Version: version}))
+	schemas := others.Documents(openapi.New(openapi.Config{Rows: rows, Version: apiserver.Version.GitVersion}))
 	return map[string]http.Handler{
 		"/api": described, "/apis": described, "/openapi/v2": schemas, "/openapi/v3": schemas,
 		serviceaccount.ConfigurationPath: http.HandlerFunc(s.gate.discovery.ServeConfiguration),

@@ -1,9 +1,8 @@
-package main
+package kubeapiserver
 
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,8 +12,8 @@ import (
 	"github.com/yare-io/yare/cmd/yare/pki"
 )
 
-// trust is what an API server proves itself with, and whom it believes.
-type trust struct {
+// Trust is what an API server proves itself with, and whom it believes.
+type Trust struct {
 	serving *pki.KeyPair
 	// kubelets are called with kubeletClient and must be vouched for by
 	// kubeletCA; nil: no certificate is shown, or any is accepted.
@@ -29,9 +28,9 @@ type trust struct {
 	tokenKeys                 *serviceaccount.Keys
 }
 
-// trust reads the files that the flags of kube-apiserver name.
-func (o *apiServerOptions) trust() (*trust, error) {
-	t := &trust{requestHeaderNames: o.requestHeaderNames}
+// Trust reads the files that the flags of kube-apiserver name.
+func (o *Options) Trust() (*Trust, error) {
+	t := &Trust{requestHeaderNames: o.requestHeaderNames}
 	var err error
 	if t.serving, err = o.servingPair(); err != nil {
 		return nil, fmt.Errorf("serving certificate: %w", err)
@@ -47,7 +46,7 @@ func (o *apiServerOptions) trust() (*trust, error) {
 		}
 	}
 	if o.kubeletCA != "" {
-		if t.kubeletCA, err = certPool(o.kubeletCA); err != nil {
+		if t.kubeletCA, err = pki.LoadPool(o.kubeletCA); err != nil {
 			return nil, err
 		}
 	}
@@ -66,17 +65,17 @@ func (o *apiServerOptions) trust() (*trust, error) {
 		return nil, err
 	}
 	t.tokenKeys = keys
-	t.tokenIssuer, err = serviceaccount.NewIssuer(o.issuer, signer, nil)
+	t.tokenIssuer, err = serviceaccount.NewIssuer(o.Issuer, signer, nil)
 	return t, err
 }
 
 // servingPair is what --tls-cert-file names, or a certificate that an authority
 // of this server's own vouches for.
-func (o *apiServerOptions) servingPair() (*pki.KeyPair, error) {
+func (o *Options) servingPair() (*pki.KeyPair, error) {
 	if o.servingCert != "" || o.servingKey != "" {
 		return pki.LoadKeyPair(o.servingCert, o.servingKey)
 	}
-	address, err := o.advertised()
+	address, err := o.Advertised()
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +93,7 @@ func (o *apiServerOptions) servingPair() (*pki.KeyPair, error) {
 
 // givenPair is the certificate that somebody else has put into --cert-dir,
 // where Kubernetes looks for one too; nil when there is none.
-func (o *apiServerOptions) givenPair() (*pki.KeyPair, error) {
+func (o *Options) givenPair() (*pki.KeyPair, error) {
 	cert, key := filepath.Join(o.certDir, "apiserver.crt"), filepath.Join(o.certDir, "apiserver.key")
 	if _, err := os.Stat(filepath.Join(o.certDir, "apiserver-ca.crt")); err == nil {
 		return nil, nil // our own
@@ -107,9 +106,9 @@ func (o *apiServerOptions) givenPair() (*pki.KeyPair, error) {
 	return pki.LoadKeyPair(cert, key)
 }
 
-// clusterTrust is the trust of a server whose keys are all in one place.
-func clusterTrust(keys *pki.Cluster, issuer string) (*trust, error) {
-	t := &trust{
+// ClusterTrust is the trust of a server whose keys are all in one place.
+func ClusterTrust(keys *pki.Cluster, issuer string) (*Trust, error) {
+	t := &Trust{
 		serving: keys.APIServer, kubeletClient: keys.KubeletClient, kubeletCA: keys.CAPool(),
 		requestHeaderNames: []string{"front-proxy-client"}, proxyClient: keys.FrontProxyClient,
 	}
@@ -128,7 +127,7 @@ func clusterTrust(keys *pki.Cluster, issuer string) (*trust, error) {
 }
 
 // proxyClientCertificate is how the server proves itself to aggregated ones.
-func (t *trust) proxyClientCertificate() func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+func (t *Trust) proxyClientCertificate() func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	if t.proxyClient == nil {
 		return nil
 	}
@@ -136,24 +135,12 @@ func (t *trust) proxyClientCertificate() func(*tls.CertificateRequestInfo) (*tls
 }
 
 // kubeletTLS is how the server calls kubelets.
-func (t *trust) kubeletTLS() *tls.Config {
+func (t *Trust) kubeletTLS() *tls.Config {
 	config := &tls.Config{RootCAs: t.kubeletCA, InsecureSkipVerify: t.kubeletCA == nil}
 	if t.kubeletClient != nil {
 		config.GetClientCertificate = t.kubeletClient.GetClientCertificate
 	}
 	return config
-}
-
-func certPool(file string) (*x509.CertPool, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s: %w", file, errors.New("no certificate found"))
-	}
-	return pool, nil
 }
 
 // pemOf is a bundle's text, empty for none.

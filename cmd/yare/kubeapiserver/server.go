@@ -1,4 +1,7 @@
-package main
+// Package kubeapiserver is a whole API server: it puts store, gate, admission,
+// rows and documents together as the flags of kube-apiserver say. The commands
+// of this binary run it, and so may any Go program.
+package kubeapiserver
 
 import (
 	"context"
@@ -9,11 +12,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strconv"
 	"sync/atomic"
 
-	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/informers"
@@ -26,56 +27,18 @@ import (
 	"github.com/yare-io/yare/apiserver/bootstrap"
 	"github.com/yare-io/yare/apiserver/flowcontrol"
 	"github.com/yare-io/yare/apiserver/registry"
+	"github.com/yare-io/yare/cmd/yare/addresses"
+	"github.com/yare-io/yare/cmd/yare/part"
 	"github.com/yare-io/yare/storage"
 )
 
-func newAPIServerCommand() *cobra.Command {
-	options, logs := &apiServerOptions{}, &logFlags{}
-	command := &cobra.Command{
-		Use: "kube-apiserver", GroupID: "component", Args: cobra.NoArgs,
-		Short: "Run the API server alone",
-		Long:  "Serves the Kubernetes API over HTTPS, on etcd, on PostgreSQL or in memory.",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			logger, err := logs.logger()
-			if err != nil {
-				return err
-			}
-			settings, err := envtestHere(os.Args[0])
-			if err != nil {
-				return err
-			}
-			if settings != nil {
-				settings.adjust(options)
-			}
-			if !options.allowPrivileged {
-				return errors.New("--allow-privileged=false is not supported: use pod security admission")
-			}
-			trust, err := options.trust()
-			if err != nil {
-				return err
-			}
-			server, err := newAPIServer(cmd.Context(), options, trust, logger)
-			if err != nil {
-				return err
-			}
-			if settings != nil && len(settings.Controllers) > 0 {
-				return settings.runWithControllers(cmd.Context(), server)
-			}
-			return server.Run(cmd.Context())
-		},
-	}
-	options.addStandalone(command.Flags())
-	logs.add(command.Flags())
-	return command
-}
-
-// apiServer is an API server with all that it consists of: store, gate, rows
+// Server is an API server with all that it consists of: store, gate, rows
 // and the objects it keeps itself.
-type apiServer struct {
+type Server struct {
 	*apiserver.Server
 
-	options *apiServerOptions
-	trust   *trust
+	options *Options
+	trust   *Trust
 	logger  *slog.Logger
 	store   storage.Store
 	gate    *gate
@@ -84,22 +47,20 @@ type apiServer struct {
 	// flow keeps flow control and its objects in step; nil without it.
 	flow       *flowcontrol.Keeper
 	extensions extensions
-	// informers read the server's own objects; all parts of the process may
-	// use them.
-	informers informers.SharedInformerFactory
-	loopback  *loopback
-	listener  net.Listener
-	advertise bootstrap.Advertiser
+	informers  informers.SharedInformerFactory
+	loopback   *loopback
+	listener   net.Listener
+	advertise  bootstrap.Advertiser
 	// bootstrapped is set once the objects that every cluster has are there.
 	bootstrapped atomic.Bool
 	ready        chan struct{}
 }
 
-// newAPIServer opens the store and the port and puts the server together;
+// New opens the store and the port and puts the server together;
 // Run makes it serve. A failure leaves nothing open.
-func newAPIServer(ctx context.Context, options *apiServerOptions, trust *trust, logger *slog.Logger) (*apiServer, error) {
-	s := &apiServer{options: options, trust: trust, logger: logger.With("component", "apiserver"), loopback: &loopback{}, ready: make(chan struct{})}
-	services, err := parsePrefixes("--service-cluster-ip-range", options.serviceCIDR)
+func New(ctx context.Context, options *Options, trust *Trust, logger *slog.Logger) (*Server, error) {
+	s := &Server{options: options, trust: trust, logger: logger.With("component", "apiserver"), loopback: &loopback{}, ready: make(chan struct{})}
+	services, err := addresses.ParsePrefixes("--service-cluster-ip-range", options.ServiceCIDR)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +70,7 @@ func newAPIServer(ctx context.Context, options *apiServerOptions, trust *trust, 
 	if s.advertise, err = s.advertiser(services[0]); err != nil {
 		return nil, err
 	}
-	if s.listener, err = net.Listen("tcp", net.JoinHostPort(options.bindAddress, strconv.Itoa(int(options.securePort)))); err != nil {
+	if s.listener, err = net.Listen("tcp", net.JoinHostPort(options.bindAddress, strconv.Itoa(int(options.SecurePort)))); err != nil {
 		return nil, err
 	}
 	if s.store, err = s.options.openStore(ctx, s.logger); err != nil {
@@ -121,37 +82,37 @@ func newAPIServer(ctx context.Context, options *apiServerOptions, trust *trust, 
 	return s, nil
 }
 
-func (s *apiServer) advertiser(services netip.Prefix) (bootstrap.Advertiser, error) {
-	address, err := s.options.advertised()
+func (s *Server) advertiser(services netip.Prefix) (bootstrap.Advertiser, error) {
+	address, err := s.options.Advertised()
 	if err != nil {
 		return bootstrap.Advertiser{}, fmt.Errorf("--advertise-address: %w", err)
 	}
-	first, err := nth(services, 1)
+	first, err := addresses.Nth(services, 1)
 	return bootstrap.Advertiser{
-		Client: s.client(), Address: address, Port: int32(s.options.securePort), ServiceIP: first, Logger: s.logger,
+		Client: s.Client(), Address: address, Port: int32(s.options.SecurePort), ServiceIP: first, Logger: s.logger,
 	}, err
 }
 
 // Run serves until ctx ends, and closes the store when all else has stopped.
-func (s *apiServer) Run(ctx context.Context) (err error) {
+func (s *Server) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.store.Close()) }()
 	group, ctx := errgroup.WithContext(ctx)
 	// The cache outlives what uses it, so that requests in flight can end.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	caching, stopCaching := context.WithCancel(context.WithoutCancel(ctx))
-	group.Go(part(caching, "watch cache", s.Server.Run))
-	group.Go(part(ctx, "configuration files", s.gate.Run))
+	group.Go(part.Named(caching, "watch cache", s.Server.Run))
+	group.Go(part.Named(ctx, "configuration files", s.gate.Run))
 	for _, backend := range s.options.audit.backends {
 		// They outlive the last request.
-		group.Go(part(caching, "audit", backend.Run))
+		group.Go(part.Named(caching, "audit", backend.Run))
 	}
-	group.Go(part(ctx, "extensions", s.extensions.run))
-	group.Go(part(serving, "HTTPS", func(ctx context.Context) error {
+	group.Go(part.Named(ctx, "extensions", s.extensions.run))
+	group.Go(part.Named(serving, "HTTPS", func(ctx context.Context) error {
 		defer stopCaching()
 		return s.Serve(ctx, s.listener, s.tls())
 	}))
 	if s.gate.policies != nil {
-		group.Go(part(caching, "OPA", s.gate.policies.run))
+		group.Go(part.Named(caching, "OPA", s.gate.policies.run))
 	}
 	group.Go(func() error {
 		defer stopServing()
@@ -164,9 +125,9 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 			return err
 		}
 		close(s.ready)
-		group.Go(part(ctx, "service allocation", s.allocation.Run))
+		group.Go(part.Named(ctx, "service allocation", s.allocation.Run))
 		if s.flow != nil {
-			group.Go(part(ctx, "flow control", s.flow.Run))
+			group.Go(part.Named(ctx, "flow control", s.flow.Run))
 		}
 		return s.advertise.Run(ctx)
 	})
@@ -174,13 +135,13 @@ func (s *apiServer) Run(ctx context.Context) (err error) {
 }
 
 // bootstrap waits for the gate to know its objects and creates what is missing.
-func (s *apiServer) bootstrap(ctx context.Context) error {
-	client := s.client()
+func (s *Server) bootstrap(ctx context.Context) error {
+	client := s.Client()
 	if err := s.gate.policy.Reconcile(ctx, client); err != nil {
 		return fmt.Errorf("bootstrap roles: %w", err)
 	}
 	if err := bootstrap.Ensure(ctx, client, bootstrap.Options{
-		ServiceCIDRs: s.options.serviceCIDR,
+		ServiceCIDRs: s.options.ServiceCIDR,
 		ClientCA:     pemOf(s.trust.clientCA), RequestHeaderCA: pemOf(s.trust.requestHeaderCA),
 	}); err != nil {
 		return err
@@ -196,7 +157,7 @@ func (s *apiServer) bootstrap(ctx context.Context) error {
 	return nil
 }
 
-func (s *apiServer) tls() *tls.Config {
+func (s *Server) tls() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		// Which of the two authorities vouches is authentication's to find out.
@@ -206,9 +167,16 @@ func (s *apiServer) tls() *tls.Config {
 	}
 }
 
-// configFor is a client configuration that reaches this server in the process,
+// Ready is closed once the objects that every cluster has are there.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Informers read the server's own objects; all parts of the process may use
+// them.
+func (s *Server) Informers() informers.SharedInformerFactory { return s.informers }
+
+// ConfigFor is a client configuration that reaches this server in the process,
 // as the given user.
-func (s *apiServer) configFor(info user.Info, agent string) *rest.Config {
+func (s *Server) ConfigFor(info user.Info, agent string) *rest.Config {
 	return &rest.Config{
 		Host:      "https://yare.internal",
 		Transport: &asUser{loopback: s.loopback, user: info},
@@ -221,9 +189,9 @@ func (s *apiServer) configFor(info user.Info, agent string) *rest.Config {
 	}
 }
 
-// client acts as the API server itself.
-func (s *apiServer) client() kubernetes.Interface {
-	return kubernetes.NewForConfigOrDie(s.configFor(apiServerUser(), "kube-apiserver"))
+// Client acts as the API server itself.
+func (s *Server) Client() kubernetes.Interface {
+	return kubernetes.NewForConfigOrDie(s.ConfigFor(apiServerUser(), "kube-apiserver"))
 }
 
 func apiServerUser() user.Info {

@@ -1,4 +1,4 @@
-package main
+package kubeapiserver
 
 import (
 	"context"
@@ -74,12 +74,12 @@ func (o *authOptions) given(names ...string) bool {
 
 // identities adds the tokens of outside issuers to an authenticator's
 // configuration.
-func (g *gate) identities(options *apiServerOptions, config *authn.Config) error {
+func (g *gate) identities(options *Options, config *authn.Config) error {
 	o := &options.auth
 	if o.tokenWebhookVersion != "" && o.tokenWebhookVersion != "v1" {
 		return fmt.Errorf("--authentication-token-webhook-version %s is not supported, use v1", o.tokenWebhookVersion)
 	}
-	structured, err := o.issuers([]string{options.issuer})
+	structured, err := o.issuers([]string{options.Issuer})
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (g *gate) identities(options *apiServerOptions, config *authn.Config) error
 		if g.issuers, err = jwt.New(structured.config, structured.algs, clock.RealClock{}); err != nil {
 			return err
 		}
-		g.issuers.Follow(o.authenticationConfig, structured.data, []string{options.issuer})
+		g.issuers.Follow(o.authenticationConfig, structured.data, []string{options.Issuer})
 		config.Tokens = append(config.Tokens, g.issuers)
 		config.Anonymous = anonymous(structured.config.Anonymous, config.Anonymous)
 	}

@@ -1,4 +1,4 @@
-package main
+package kubeapiserver
 
 import (
 	"context"
@@ -56,7 +56,7 @@ type gate struct {
 
 // surroundings are what the gate stands in.
 type surroundings struct {
-	trust     *trust
+	trust     *Trust
 	client    kubernetes.Interface
 	informers informers.SharedInformerFactory
 	// rows are the resources that are served, once they are.
@@ -70,7 +70,7 @@ type surroundings struct {
 
 // newGate builds the gate. It reads objects through client, and through
 // informers that the caller starts.
-func newGate(options *apiServerOptions, around surroundings) (*gate, error) {
+func newGate(options *Options, around surroundings) (*gate, error) {
 	t, client, factory := around.trust, around.client, around.informers
 	g := &gate{metrics: prometheus.NewRegistry(), logger: around.logger}
 	var err error
@@ -93,7 +93,7 @@ func newGate(options *apiServerOptions, around surroundings) (*gate, error) {
 	g.requests = &serviceaccount.Requests{
 		Issuer: t.tokenIssuer, Audiences: options.tokenAudiences(), MaxLifetime: options.maxTokenLifetime, Extend: true,
 	}
-	g.discovery, err = serviceaccount.NewDiscovery(options.issuer, "", t.tokenKeys)
+	g.discovery, err = serviceaccount.NewDiscovery(options.Issuer, "", t.tokenKeys)
 	return g, err
 }
 
@@ -102,16 +102,16 @@ func (g *gate) reviewToken(ctx context.Context, review *authenticationv1.TokenRe
 	return authn.ReviewToken(ctx, g.authenticator.Tokens(), g.requests.Audiences, review)
 }
 
-func (o *apiServerOptions) tokenAudiences() []string {
+func (o *Options) tokenAudiences() []string {
 	if len(o.audiences) > 0 {
 		return o.audiences
 	}
-	return []string{o.issuer}
+	return []string{o.Issuer}
 }
 
-func (g *gate) newAuthenticator(options *apiServerOptions, t *trust, client kubernetes.Interface, factory informers.SharedInformerFactory) (*authn.Authenticator, error) {
+func (g *gate) newAuthenticator(options *Options, t *Trust, client kubernetes.Interface, factory informers.SharedInformerFactory) (*authn.Authenticator, error) {
 	verifier, err := serviceaccount.NewVerifier(serviceaccount.VerifierConfig{
-		Issuers: []string{options.issuer}, Keys: t.tokenKeys, Audiences: options.tokenAudiences(),
+		Issuers: []string{options.Issuer}, Keys: t.tokenKeys, Audiences: options.tokenAudiences(),
 		Getter: serviceaccount.NewCachedGetter(client, factory),
 	})
 	if err != nil {
@@ -126,7 +126,7 @@ func (g *gate) newAuthenticator(options *apiServerOptions, t *trust, client kube
 	if t.requestHeaderCA != nil {
 		config.RequestHeader = &authn.RequestHeader{CA: t.requestHeaderCA, AllowedNames: t.requestHeaderNames}
 	}
-	if options.bootstrapTokens {
+	if options.BootstrapTokens {
 		config.BootstrapSecrets = func(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
 			return client.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
 		}
@@ -144,7 +144,7 @@ func (g *gate) follow(synced cache.InformerSynced, err error) error {
 }
 
 // authorize puts the modes that the flags or a file name in order.
-func (g *gate) authorize(options *apiServerOptions, roles *rbac.Authorizer, factory informers.SharedInformerFactory) error {
+func (g *gate) authorize(options *Options, roles *rbac.Authorizer, factory informers.SharedInformerFactory) error {
 	nodes := node.New(g.policy.NodeRules())
 	builtin := map[authz.Mode]authorizer.Authorizer{authz.RBAC: roles, authz.Node: nodes}
 	config, err := g.access(options, builtin)
@@ -163,7 +163,7 @@ func (g *gate) authorize(options *apiServerOptions, roles *rbac.Authorizer, fact
 }
 
 // access says who decides.
-func (g *gate) access(options *apiServerOptions, builtin map[authz.Mode]authorizer.Authorizer) (authz.Config, error) {
+func (g *gate) access(options *Options, builtin map[authz.Mode]authorizer.Authorizer) (authz.Config, error) {
 	if options.auth.authorizationConfig != "" {
 		return g.structuredAccess(&options.auth, builtin, g.logger)
 	}

@@ -1,4 +1,4 @@
-package main
+package kubeapiserver
 
 import (
 	"context"
@@ -17,36 +17,36 @@ import (
 	"github.com/yare-io/yare/storage/postgres"
 )
 
-// datastoreOptions name a datastore by its address, as users of k3s do.
-type datastoreOptions struct {
-	endpoint string
-	tls      etcd.TLS
+// Datastore names a datastore by its address, as users of k3s do.
+type Datastore struct {
+	Endpoint string
+	TLS      etcd.TLS
 }
 
 // endpointVariable gives the endpoint where a command line, which everybody on
 // the machine can read, should not have the password in it.
 const endpointVariable = "YARE_DATASTORE_ENDPOINT"
 
-func (o *datastoreOptions) add(flags *pflag.FlagSet) {
-	flags.StringVar(&o.endpoint, "datastore-endpoint", os.Getenv(endpointVariable),
+func (o *Datastore) add(flags *pflag.FlagSet) {
+	flags.StringVar(&o.Endpoint, "datastore-endpoint", os.Getenv(endpointVariable),
 		"where objects are kept: postgres://USER:PASSWORD@HOST/DATABASE or URLs of an external etcd (also from $"+endpointVariable+")")
 	flags.Lookup("datastore-endpoint").DefValue = ""
-	flags.StringVar(&o.tls.CA, "datastore-cafile", "", "authority that vouches for the datastore")
-	flags.StringVar(&o.tls.Cert, "datastore-certfile", "", "client certificate for the datastore")
-	flags.StringVar(&o.tls.Key, "datastore-keyfile", "", "its private key")
+	flags.StringVar(&o.TLS.CA, "datastore-cafile", "", "authority that vouches for the datastore")
+	flags.StringVar(&o.TLS.Cert, "datastore-certfile", "", "client certificate for the datastore")
+	flags.StringVar(&o.TLS.Key, "datastore-keyfile", "", "its private key")
 }
 
-// open connects to the datastore that the endpoint names.
-func (o *datastoreOptions) open(ctx context.Context, logger *slog.Logger) (storage.Store, error) {
-	switch scheme, _, _ := strings.Cut(o.endpoint, "://"); scheme {
+// Open connects to the datastore that the endpoint names.
+func (o *Datastore) Open(ctx context.Context, logger *slog.Logger) (storage.Store, error) {
+	switch scheme, _, _ := strings.Cut(o.Endpoint, "://"); scheme {
 	case "postgres", "postgresql":
-		address, err := withTLS(o.endpoint, o.tls)
+		address, err := withTLS(o.Endpoint, o.TLS)
 		if err != nil {
 			return nil, err
 		}
 		return postgres.Open(ctx, postgres.Config{URL: address, Logger: logger})
 	case "http", "https", "unix", "unixs":
-		return etcd.Open(ctx, etcd.Config{Endpoints: strings.Split(o.endpoint, ","), TLS: o.tls, Logger: logger})
+		return etcd.Open(ctx, etcd.Config{Endpoints: strings.Split(o.Endpoint, ","), TLS: o.TLS, Logger: logger})
 	default:
 		return nil, fmt.Errorf("--datastore-endpoint must begin with postgres://, https:// or http://, not %q", scheme)
 	}
@@ -80,7 +80,7 @@ func withTLS(address string, files etcd.TLS) (string, error) {
 
 // openStore opens the store that the flags name, and encrypts what goes into it
 // if they say so.
-func (o *apiServerOptions) openStore(ctx context.Context, logger *slog.Logger) (storage.Store, error) {
+func (o *Options) openStore(ctx context.Context, logger *slog.Logger) (storage.Store, error) {
 	store, err := o.openPlainStore(ctx, logger)
 	if err != nil {
 		return nil, err
@@ -88,12 +88,12 @@ func (o *apiServerOptions) openStore(ctx context.Context, logger *slog.Logger) (
 	return o.encryption.wrap(store, logger)
 }
 
-func (o *apiServerOptions) openPlainStore(ctx context.Context, logger *slog.Logger) (storage.Store, error) {
-	if o.datastore.endpoint != "" {
-		if len(o.etcdServers) > 0 || o.storageBackend != "etcd3" {
+func (o *Options) openPlainStore(ctx context.Context, logger *slog.Logger) (storage.Store, error) {
+	if o.Datastore.Endpoint != "" {
+		if len(o.EtcdServers) > 0 || o.StorageBackend != "etcd3" {
 			return nil, errors.New("--datastore-endpoint excludes --etcd-servers and --storage-backend")
 		}
-		return o.datastore.open(ctx, logger)
+		return o.Datastore.Open(ctx, logger)
 	}
 	config, durable, err := o.etcdConfig()
 	if err != nil {

@@ -1,4 +1,4 @@
-package main
+package kubeapiserver
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/yare-io/yare/apiserver/customresource"
 	"github.com/yare-io/yare/apiserver/proxy"
 	"github.com/yare-io/yare/apiserver/registry"
+	"github.com/yare-io/yare/cmd/yare/part"
 	"github.com/yare-io/yare/storage/cache"
 )
 
@@ -24,13 +25,13 @@ type extensions struct {
 // run works for all extensions until ctx ends.
 func (e *extensions) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(part(ctx, "custom resources", e.definitions.Run))
-	group.Go(part(ctx, "aggregation", e.aggregator.Run))
+	group.Go(part.Named(ctx, "custom resources", e.definitions.Run))
+	group.Go(part.Named(ctx, "aggregation", e.aggregator.Run))
 	return group.Wait()
 }
 
 // extend makes a server serve custom resources, and what others serve.
-func (s *apiServer) extend() {
+func (s *Server) extend() {
 	own := map[schema.GroupResource]bool{}
 	for _, row := range s.Rows() {
 		own[row.GroupResource()] = true
@@ -47,7 +48,7 @@ func (s *apiServer) extend() {
 
 // aggregate makes the aggregator, which a server needs from its beginning; what
 // it works with comes when the server is there.
-func (s *apiServer) aggregate() {
+func (s *Server) aggregate() {
 	s.extensions.aggregator = aggregation.New(aggregation.Config{
 		Services:          func() *cache.Resource { return s.Stored(aggregation.Services) },
 		Objects:           func() registry.Objects { return s.Objects() },
@@ -60,12 +61,12 @@ func (s *apiServer) aggregate() {
 }
 
 // serviceAddress is where the server itself reaches a service's port.
-func (s *apiServer) serviceAddress(ctx context.Context, namespace, name string, port int32) (string, error) {
+func (s *Server) serviceAddress(ctx context.Context, namespace, name string, port int32) (string, error) {
 	return proxy.ServiceAddress(ctx, s.Objects(), namespace, name, port)
 }
 
 // extensionChecks are parts of the server's health.
-func (s *apiServer) extensionChecks() []apiserver.Check {
+func (s *Server) extensionChecks() []apiserver.Check {
 	return []apiserver.Check{{Name: "poststarthook/crd-informer-synced", Check: func(ctx context.Context) error {
 		return s.extensions.definitions.Check(ctx)
 	}}}

@@ -1,4 +1,4 @@
-package main
+package kubeapiserver
 
 import (
 	"log/slog"
@@ -42,7 +42,7 @@ func TestEncryptionIsPutAroundTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	inner := memory.New(memory.Config{})
-	options := encryptionOptions{file: file, reload: true}
+	options := Encryption{File: file, reload: true}
 	store, err := options.wrap(inner, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestEncryptionIsPutAroundTheStore(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(raw.Value), "k8s:enc:aesgcm:v1:k1:") {
 		t.Fatalf("%q %v", raw.Value, err)
 	}
-	for _, bad := range []encryptionOptions{{reload: true}, {file: "/nonexistent"}} {
+	for _, bad := range []Encryption{{reload: true}, {File: "/nonexistent"}} {
 		if _, err := bad.wrap(memory.New(memory.Config{}), slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("%+v was accepted", bad)
 		}

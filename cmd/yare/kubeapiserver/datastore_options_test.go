@@ -1,4 +1,4 @@
-package main
+package kubeapiserver
 
 import (
 	"log/slog"
@@ -32,8 +32,8 @@ func TestDatastoreFilesBecomeParametersOfTheURL(t *testing.T) {
 
 func TestDatastoreErrorsDoNotTellThePassword(t *testing.T) {
 	for _, endpoint := range []string{"mysql://u:secret@db", "postgres://u:secret@db:port/x?a=%zz"} {
-		o := datastoreOptions{endpoint: endpoint, tls: etcd.TLS{CA: "/ca"}}
-		_, err := o.open(t.Context(), slog.New(slog.DiscardHandler))
+		o := Datastore{Endpoint: endpoint, TLS: etcd.TLS{CA: "/ca"}}
+		_, err := o.Open(t.Context(), slog.New(slog.DiscardHandler))
 		if err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", endpoint, err)
 		}
@@ -41,12 +41,12 @@ func TestDatastoreErrorsDoNotTellThePassword(t *testing.T) {
 }
 
 func TestOneDatastoreOnly(t *testing.T) {
-	for _, o := range []apiServerOptions{
-		{storageBackend: "etcd3", etcdServers: []string{"http://127.0.0.1:1"}, datastore: datastoreOptions{endpoint: "http://127.0.0.1:1"}},
-		{storageBackend: "memory", datastore: datastoreOptions{endpoint: "http://127.0.0.1:1"}},
+	for _, o := range []Options{
+		{StorageBackend: "etcd3", EtcdServers: []string{"http://127.0.0.1:1"}, Datastore: Datastore{Endpoint: "http://127.0.0.1:1"}},
+		{StorageBackend: "memory", Datastore: Datastore{Endpoint: "http://127.0.0.1:1"}},
 	} {
 		if _, err := o.openStore(t.Context(), slog.New(slog.DiscardHandler)); err == nil {
-			t.Errorf("%+v was accepted", o.datastore)
+			t.Errorf("%+v was accepted", o.Datastore)
 		}
 	}
 }

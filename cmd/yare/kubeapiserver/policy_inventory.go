@@ -1,4 +1,4 @@
-package main
+package kubeapiserver
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func (o policyObjects) List(ctx context.Context, resource schema.GroupResource, 
 
 // visible finds the rows of the resources that policies see; one that is not
 // served, or not any more, is not there for policies either.
-func (s *apiServer) visible(data []engine.Resource) []inventory.Resource {
+func (s *Server) visible(data []engine.Resource) []inventory.Resource {
 	server := s.loopback.server.Load()
 	if server == nil || len(data) == 0 {
 		return nil

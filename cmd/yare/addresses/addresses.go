@@ -1,4 +1,4 @@
-package main
+package addresses
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 	"net/netip"
 )
 
-func parsePrefixes(flag string, texts []string) ([]netip.Prefix, error) {
+func ParsePrefixes(flag string, texts []string) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
 	for _, text := range texts {
 		prefix, err := netip.ParsePrefix(text)
@@ -21,7 +21,7 @@ func parsePrefixes(flag string, texts []string) ([]netip.Prefix, error) {
 
 // nth returns the address at an offset into a range: the first is the API
 // server's service, the tenth is DNS.
-func nth(prefix netip.Prefix, offset int) (netip.Addr, error) {
+func Nth(prefix netip.Prefix, offset int) (netip.Addr, error) {
 	address := prefix.Addr()
 	for range offset {
 		address = address.Next()
@@ -32,9 +32,9 @@ func nth(prefix netip.Prefix, offset int) (netip.Addr, error) {
 	return address, nil
 }
 
-// hostAddress is the address by which others on the network know this machine:
+// Host is the address by which others on the network know this machine:
 // the one it would send from, or the first that is not loopback.
-func hostAddress() (netip.Addr, error) {
+func Host() (netip.Addr, error) {
 	// Connecting a datagram socket sends nothing; it makes the kernel choose.
 	if conn, err := net.Dial("udp", "192.0.2.1:9"); err == nil {
 		defer conn.Close()
@@ -56,8 +56,8 @@ func hostAddress() (netip.Addr, error) {
 	return netip.Addr{}, errors.New("this machine has no address but loopback: name one with --node-ip")
 }
 
-// localAddresses are all addresses of this machine.
-func localAddresses() ([]netip.Addr, error) {
+// Local are all addresses of this machine.
+func Local() ([]netip.Addr, error) {
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil, err

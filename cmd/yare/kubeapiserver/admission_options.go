@@ -1,4 +1,4 @@
-package main
+package kubeapiserver
 
 import (
 	"net/netip"
@@ -18,6 +18,7 @@ import (
 	"github.com/yare-io/yare/admission/webhook"
 	"github.com/yare-io/yare/apiserver/authz"
 	"github.com/yare-io/yare/apiserver/fieldmanager"
+	"github.com/yare-io/yare/cmd/yare/addresses"
 )
 
 // admissionOptions are what flags say about admission beside the plugins' names.
@@ -39,7 +40,7 @@ const nodeRestriction = "NodeRestriction"
 
 // admissionPlugins builds all that is asked about a write, in order. first are
 // plugins that cannot be turned off.
-func (g *gate) admissionPlugins(options *apiServerOptions, around surroundings, first ...admission.Plugin) ([]admission.Plugin, error) {
+func (g *gate) admissionPlugins(options *Options, around surroundings, first ...admission.Plugin) ([]admission.Plugin, error) {
 	config, err := admissionconfig.Load(options.admission.configFile)
 	if err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func converterOf(kind schema.GroupVersionKind) managedfields.TypeConverter {
 }
 
 func (g *gate) webhooks(options *admissionOptions, config *admissionconfig.Config, versions *match.Versions, around surroundings) (mutating, validating admission.Plugin, err error) {
-	allowed, err := parsePrefixes("--admission-webhook-allowed-networks", options.allowedNetworks)
+	allowed, err := addresses.ParsePrefixes("--admission-webhook-allowed-networks", options.allowedNetworks)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -99,14 +100,14 @@ func (o *admissionOptions) resolver(factory informers.SharedInformerFactory) web
 
 // isOwn reports whether an address leads back to this server: its port on one
 // of the machine's addresses, or the kubernetes service.
-func (s *apiServer) isOwn(to netip.AddrPort) bool {
+func (s *Server) isOwn(to netip.AddrPort) bool {
 	if to.Addr() == s.advertise.ServiceIP {
 		return true
 	}
-	if to.Port() != s.options.securePort {
+	if to.Port() != s.options.SecurePort {
 		return false
 	}
-	local, err := localAddresses()
+	local, err := addresses.Local()
 	// An address that cannot be told from ours is treated as ours.
 	return err != nil || to.Addr() == s.advertise.Address || slices.Contains(local, to.Addr())
 }

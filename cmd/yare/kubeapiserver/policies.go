@@ -1,8 +1,7 @@
-package main
+package kubeapiserver
 
 import (
 	"context"
-	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -30,7 +29,7 @@ type policies struct {
 
 // addPolicies puts OPA behind all other plugins: it changes objects last, and
 // judges what the others have left. Run starts it.
-func (s *apiServer) addPolicies(client kubernetes.Interface) error {
+func (s *Server) addPolicies(client kubernetes.Interface) error {
 	options := &s.options.opa
 	if !options.enabled() {
 		return nil
@@ -42,7 +41,7 @@ func (s *apiServer) addPolicies(client kubernetes.Interface) error {
 	p := &policies{registry: prometheus.NewRegistry()}
 	cluster := inventory.New(policyObjects{s.loopback}, func() []inventory.Resource { return s.visible(p.engine.Settings().Data) })
 	p.engine, err = engine.New(engine.Config{
-		OPA: config, StateDir: options.stateDirectory(), Overlay: cluster, Registerer: p.registry, Logger: s.logger,
+		OPA: config, StateDir: options.stateDir, Overlay: cluster, Registerer: p.registry, Logger: s.logger,
 	})
 	if err != nil {
 		return err
@@ -63,7 +62,7 @@ func (s *apiServer) addPolicies(client kubernetes.Interface) error {
 
 // newConstraints reads Gatekeeper's objects from files and, if wanted, as the
 // server itself from the API.
-func (s *apiServer) newConstraints(e *engine.Engine, settings *engine.Gatekeeper, cluster engine.Overlay) (*gatekeeper.Follower, error) {
+func (s *Server) newConstraints(e *engine.Engine, settings *engine.Gatekeeper, cluster engine.Overlay) (*gatekeeper.Follower, error) {
 	if _, err := gatekeeper.ReadManifests(settings.Manifests...); err != nil {
 		return nil, err
 	}
@@ -72,7 +71,7 @@ func (s *apiServer) newConstraints(e *engine.Engine, settings *engine.Gatekeeper
 		Logger: s.logger.With("component", "gatekeeper"), Clock: clock.RealClock{},
 	}
 	if settings.API {
-		client, err := dynamic.NewForConfig(jsonOnly(s.configFor(apiServerUser(), "yare-gatekeeper")))
+		client, err := dynamic.NewForConfig(JSONOnly(s.ConfigFor(apiServerUser(), "yare-gatekeeper")))
 		if err != nil {
 			return nil, err
 		}
@@ -98,12 +97,12 @@ func (p *policies) Describe(chan<- *prometheus.Desc) {}
 // Collect implements prometheus.Collector.
 func (p *policies) Collect(metrics chan<- prometheus.Metric) { p.registry.Collect(metrics) }
 
-// stateDirectory is where bundles are kept.
-func (o *opaOptions) stateDirectory() string {
-	if o.stateDir != "" {
-		return o.stateDir
+// KeepPolicies says where the last good policy bundles are kept, unless a flag
+// does.
+func (o *Options) KeepPolicies(dir string) {
+	if o.opa.stateDir == "" {
+		o.opa.stateDir = dir
 	}
-	return filepath.Join(defaultDataDir, "opa")
 }
 
 // policyNamespaces looks namespaces up in the informer, and live what is not

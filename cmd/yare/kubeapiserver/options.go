@@ -1,4 +1,4 @@
-package main
+package kubeapiserver
 
 import (
 	"crypto"
@@ -13,40 +13,52 @@ import (
 
 	"github.com/yare-io/yare/apiserver/allocation"
 	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
+	"github.com/yare-io/yare/cmd/yare/addresses"
 	"github.com/yare-io/yare/storage/etcd"
 )
 
-// apiServerOptions are what the flags of kube-apiserver set.
-type apiServerOptions struct {
-	bindAddress      string
-	securePort       uint16
-	advertiseAddress string
+// Options are what the flags of kube-apiserver set.
+// Those that other parts of a process have to know are exported.
+type Options struct {
+	bindAddress string
+	// SecurePort is what HTTPS is served on.
+	SecurePort uint16
+	// AdvertiseAddress is empty for an address of this machine.
+	AdvertiseAddress string
 	certDir          string
 	servingCert      string
 	servingKey       string
 	clientCA         string
 	tokenFile        string
-	bootstrapTokens  bool
+	// BootstrapTokens lets nodes in with the tokens kept in kube-system.
+	BootstrapTokens bool
 
 	requestHeaderCA    string
 	requestHeaderNames []string
 
 	proxyClientCert, proxyClientKey string
 
-	allowPrivileged bool
-	storageBackend  string
-	etcdDir         string
-	etcdListen      []string
-	etcdServers     []string
-	etcdTLS         etcd.TLS
-	datastore       datastoreOptions
-	encryption      encryptionOptions
-	eventTTL        time.Duration
+	// AllowPrivileged must be true where it is a flag.
+	AllowPrivileged bool
+	// StorageBackend is etcd3 or memory.
+	StorageBackend string
+	// EtcdDir is where an embedded etcd keeps its data, and EtcdListen where
+	// others may reach it. EtcdServers are those of another etcd.
+	EtcdDir     string
+	EtcdListen  []string
+	EtcdServers []string
+	etcdTLS     etcd.TLS
+	// Datastore, where it has an endpoint, stands for all of the above.
+	Datastore  Datastore
+	encryption Encryption
+	eventTTL   time.Duration
 
-	serviceCIDR   []string
+	// ServiceCIDR are the ranges of service addresses, one an IP family.
+	ServiceCIDR   []string
 	nodePortRange string
 
-	issuer           string
+	// Issuer is named in service-account tokens.
+	Issuer           string
 	audiences        []string
 	verifyKeys       []string
 	signingKey       string
@@ -64,25 +76,26 @@ type apiServerOptions struct {
 	auth      authOptions
 }
 
-func (o *apiServerOptions) add(flags *pflag.FlagSet) {
+// Add adds the flags that every server of this binary has.
+func (o *Options) Add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.bindAddress, "bind-address", "0.0.0.0", "address to listen on")
-	flags.Uint16Var(&o.securePort, "secure-port", 6443, "port to serve HTTPS on")
-	flags.StringVar(&o.advertiseAddress, "advertise-address", "", "address at which the cluster reaches this server (default: this machine's)")
-	flags.StringSliceVar(&o.etcdServers, "etcd-servers", nil, "URLs of an external etcd")
+	flags.Uint16Var(&o.SecurePort, "secure-port", 6443, "port to serve HTTPS on")
+	flags.StringVar(&o.AdvertiseAddress, "advertise-address", "", "address at which the cluster reaches this server (default: this machine's)")
+	flags.StringSliceVar(&o.EtcdServers, "etcd-servers", nil, "URLs of an external etcd")
 	flags.StringVar(&o.etcdTLS.CA, "etcd-cafile", "", "authority that vouches for etcd")
 	flags.StringVar(&o.etcdTLS.Cert, "etcd-certfile", "", "client certificate for etcd")
 	flags.StringVar(&o.etcdTLS.Key, "etcd-keyfile", "", "its private key")
-	o.datastore.add(flags)
+	o.Datastore.add(flags)
 	o.encryption.add(flags)
-	flags.StringVar(&o.storageBackend, "storage-backend", "etcd3", "where objects are kept: etcd3 or memory (gone when the process ends)")
+	flags.StringVar(&o.StorageBackend, "storage-backend", "etcd3", "where objects are kept: etcd3 or memory (gone when the process ends)")
 	flags.DurationVar(&o.eventTTL, "event-ttl", time.Hour, "how long events are kept")
-	flags.StringSliceVar(&o.serviceCIDR, "service-cluster-ip-range", []string{"10.96.0.0/12"}, "range of service addresses, one for each IP family")
+	flags.StringSliceVar(&o.ServiceCIDR, "service-cluster-ip-range", []string{"10.96.0.0/12"}, "range of service addresses, one for each IP family")
 	flags.StringVar(&o.nodePortRange, "service-node-port-range", "30000-32767", "ports that services may open on every node")
 	flags.StringSliceVar(&o.authorizationModes, "authorization-mode", []string{"Node", "RBAC"}, "who decides what is allowed, in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny")
 	flags.StringSliceVar(&o.enablePlugins, "enable-admission-plugins", nil, "admission plugins to run beside the default ones")
 	flags.StringSliceVar(&o.disablePlugins, "disable-admission-plugins", nil, "default admission plugins not to run")
 	flags.StringVar(&o.tokenFile, "token-auth-file", "", "CSV file with static tokens: token,user,uid,\"groups\"")
-	flags.StringVar(&o.issuer, "service-account-issuer", "https://kubernetes.default.svc.cluster.local", "issuer named in service-account tokens")
+	flags.StringVar(&o.Issuer, "service-account-issuer", "https://kubernetes.default.svc.cluster.local", "issuer named in service-account tokens")
 	flags.StringSliceVar(&o.audiences, "api-audiences", nil, "audiences of tokens for this server (default: the issuer)")
 	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
 	o.flow.add(flags)
@@ -92,15 +105,15 @@ func (o *apiServerOptions) add(flags *pflag.FlagSet) {
 	o.auth.add(flags)
 }
 
-// addStandalone adds the flags that name what `yare server` makes itself.
-func (o *apiServerOptions) addStandalone(flags *pflag.FlagSet) {
-	o.add(flags)
-	flags.BoolVar(&o.allowPrivileged, "allow-privileged", true, "let pods have privileged containers; false is not supported: use pod security admission")
+// AddStandalone adds the flags that name what `yare server` makes itself.
+func (o *Options) AddStandalone(flags *pflag.FlagSet) {
+	o.Add(flags)
+	flags.BoolVar(&o.AllowPrivileged, "allow-privileged", true, "let pods have privileged containers; false is not supported: use pod security admission")
 	flags.StringVar(&o.certDir, "cert-dir", "/var/run/kubernetes", "where a self-signed serving certificate is made when none is named")
 	flags.StringVar(&o.servingCert, "tls-cert-file", "", "serving certificate")
 	flags.StringVar(&o.servingKey, "tls-private-key-file", "", "its private key")
 	flags.StringVar(&o.clientCA, "client-ca-file", "", "authority that vouches for client certificates")
-	flags.BoolVar(&o.bootstrapTokens, "enable-bootstrap-token-auth", false, "let nodes in with the bootstrap tokens kept in kube-system")
+	flags.BoolVar(&o.BootstrapTokens, "enable-bootstrap-token-auth", false, "let nodes in with the bootstrap tokens kept in kube-system")
 	flags.StringVar(&o.requestHeaderCA, "requestheader-client-ca-file", "", "authority that vouches for authenticating proxies")
 	flags.StringSliceVar(&o.requestHeaderNames, "requestheader-allowed-names", nil, "common names that such proxies may have (default: any)")
 	flags.StringVar(&o.proxyClientCert, "proxy-client-cert-file", "", "client certificate for aggregated API servers")
@@ -113,36 +126,36 @@ func (o *apiServerOptions) addStandalone(flags *pflag.FlagSet) {
 }
 
 // etcdConfig says which etcd to open, and false for storage in memory.
-func (o *apiServerOptions) etcdConfig() (etcd.Config, bool, error) {
+func (o *Options) etcdConfig() (etcd.Config, bool, error) {
 	switch {
-	case o.storageBackend == "memory" && len(o.etcdServers) > 0:
+	case o.StorageBackend == "memory" && len(o.EtcdServers) > 0:
 		return etcd.Config{}, false, errors.New("--storage-backend=memory and --etcd-servers exclude each other")
-	case o.storageBackend == "memory":
+	case o.StorageBackend == "memory":
 		return etcd.Config{}, false, nil
-	case o.storageBackend != "etcd3":
-		return etcd.Config{}, false, fmt.Errorf("--storage-backend must be etcd3 or memory, not %q", o.storageBackend)
-	case len(o.etcdServers) > 0:
-		return etcd.Config{Endpoints: o.etcdServers, TLS: o.etcdTLS}, true, nil
-	case o.etcdDir == "":
+	case o.StorageBackend != "etcd3":
+		return etcd.Config{}, false, fmt.Errorf("--storage-backend must be etcd3 or memory, not %q", o.StorageBackend)
+	case len(o.EtcdServers) > 0:
+		return etcd.Config{Endpoints: o.EtcdServers, TLS: o.etcdTLS}, true, nil
+	case o.EtcdDir == "":
 		return etcd.Config{}, false, errors.New("--etcd-servers or --datastore-endpoint is needed, or --storage-backend=memory")
 	}
-	return etcd.Config{Dir: o.etcdDir, Listen: o.etcdListen}, true, nil
+	return etcd.Config{Dir: o.EtcdDir, Listen: o.EtcdListen}, true, nil
 }
 
-// advertised is the address at which others reach this server.
-func (o *apiServerOptions) advertised() (netip.Addr, error) {
-	if o.advertiseAddress != "" {
-		return netip.ParseAddr(o.advertiseAddress)
+// Advertised is the address at which others reach this server.
+func (o *Options) Advertised() (netip.Addr, error) {
+	if o.AdvertiseAddress != "" {
+		return netip.ParseAddr(o.AdvertiseAddress)
 	}
 	if bound, err := netip.ParseAddr(o.bindAddress); err == nil && !bound.IsUnspecified() {
 		return bound, nil
 	}
-	return hostAddress()
+	return addresses.Host()
 }
 
 // keys reads the key that signs service-account tokens and those that verify
 // them.
-func (o *apiServerOptions) keys() (crypto.Signer, *serviceaccount.Keys, error) {
+func (o *Options) keys() (crypto.Signer, *serviceaccount.Keys, error) {
 	if o.signingKey == "" {
 		return nil, nil, errors.New("--service-account-signing-key-file is needed")
 	}
@@ -171,7 +184,7 @@ func (o *apiServerOptions) keys() (crypto.Signer, *serviceaccount.Keys, error) {
 }
 
 // nodePorts reads --service-node-port-range, as 30000-32767.
-func (o *apiServerOptions) nodePorts() (allocation.PortRange, error) {
+func (o *Options) nodePorts() (allocation.PortRange, error) {
 	ports, err := utilnet.ParsePortRange(o.nodePortRange)
 	if err != nil {
 		return allocation.PortRange{}, fmt.Errorf("--service-node-port-range: %w", err)

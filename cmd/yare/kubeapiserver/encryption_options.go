@@ -1,4 +1,4 @@
-package main
+package kubeapiserver
 
 import (
 	"errors"
@@ -15,38 +15,40 @@ import (
 	"github.com/yare-io/yare/storage/encrypted"
 )
 
-// encryptionOptions say how values are encrypted at rest.
-type encryptionOptions struct {
-	file   string
+// Encryption say how values are encrypted at rest.
+type Encryption struct {
+	// File is the EncryptionConfiguration.
+	File   string
 	reload bool
 }
 
 // encryptionReload is how often Kubernetes looks at the file.
 const encryptionReload = time.Minute
 
-func (o *encryptionOptions) add(flags *pflag.FlagSet) {
-	flags.StringVar(&o.file, "encryption-provider-config", "", "EncryptionConfiguration that says how objects are encrypted in the store")
+func (o *Encryption) add(flags *pflag.FlagSet) {
+	flags.StringVar(&o.File, "encryption-provider-config", "", "EncryptionConfiguration that says how objects are encrypted in the store")
 	flags.BoolVar(&o.reload, "encryption-provider-config-automatic-reload", false, "put changes of that file in force without a restart")
 }
 
 // wrap puts encryption around a store when there is a configuration. A failure
 // closes the store.
-func (o *encryptionOptions) wrap(store storage.Store, logger *slog.Logger) (storage.Store, error) {
-	if o.file == "" {
+func (o *Encryption) wrap(store storage.Store, logger *slog.Logger) (storage.Store, error) {
+	if o.File == "" {
 		if o.reload {
 			return nil, errors.Join(errors.New("--encryption-provider-config-automatic-reload needs --encryption-provider-config"), store.Close())
 		}
 		return store, nil
 	}
-	sealed, err := o.seal(store, logger)
+	sealed, err := o.Seal(store, logger)
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
 	return sealed, nil
 }
 
-func (o *encryptionOptions) seal(store storage.Store, logger *slog.Logger) (*encrypted.Store, error) {
-	config := encrypted.Config{File: o.file, ResourceOf: keyedResources().of, Logger: logger}
+// Seal puts encryption around a store.
+func (o *Encryption) Seal(store storage.Store, logger *slog.Logger) (*encrypted.Store, error) {
+	config := encrypted.Config{File: o.File, ResourceOf: keyedResources().of, Logger: logger}
 	if o.reload {
 		config.ReloadInterval = encryptionReload
 	}
@@ -62,7 +64,8 @@ type folder struct {
 	resource schema.GroupResource
 }
 
-const registryRoot = "/registry/"
+// RegistryRoot is what all keys of objects begin with.
+const RegistryRoot = "/registry/"
 
 func keyedResources() folders {
 	var all folders
@@ -71,7 +74,7 @@ func keyedResources() folders {
 			continue
 		}
 		resource := schema.GroupResource{Group: row.Kind.Group, Resource: row.Name}
-		all = append(all, folder{prefix: registryRoot + row.StoragePrefix + "/", resource: resource})
+		all = append(all, folder{prefix: RegistryRoot + row.StoragePrefix + "/", resource: resource})
 	}
 	sort.SliceStable(all, func(i, j int) bool { return len(all[i].prefix) > len(all[j].prefix) })
 	return all
@@ -85,8 +88,8 @@ func (f folders) of(key string) (schema.GroupResource, bool) {
 			return known.resource, true
 		}
 	}
-	parts := strings.SplitN(strings.TrimPrefix(key, registryRoot), "/", 3)
-	if strings.HasPrefix(key, registryRoot) && len(parts) == 3 && strings.Contains(parts[0], ".") {
+	parts := strings.SplitN(strings.TrimPrefix(key, RegistryRoot), "/", 3)
+	if strings.HasPrefix(key, RegistryRoot) && len(parts) == 3 && strings.Contains(parts[0], ".") {
 		return schema.GroupResource{Group: parts[0], Resource: parts[1]}, true
 	}
 	return schema.GroupResource{}, false
