@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
 
+	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/bootstrap"
 	"github.com/yare-io/yare/cmd/yare/clusterdns"
 	"github.com/yare-io/yare/cmd/yare/kubeapiserver"
@@ -205,7 +206,11 @@ func (s *server) controllers() (*controllers.Manager, error) {
 		}
 		return s.api.ConfigFor(info, "kube-controller-manager/"+identity), nil
 	}
-	return s.options.controllers.manager(configFor, s.api.Informers(), signing, s.keys.CA.PEM(), s.api.Metrics(), s.logger)
+	tokens, err := serviceaccount.NewIssuer(serviceaccount.LegacyIssuer, s.keys.ServiceAccountKey, nil)
+	if err != nil {
+		return nil, err
+	}
+	return s.options.controllers.manager(configFor, s.api.Informers(), authorities{signing, s.keys.CA.PEM(), tokens}, s.api.Metrics(), s.logger)
 }
 
 // ensureToken makes nodes able to join, and writes down how.
