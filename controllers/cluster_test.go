@@ -33,6 +33,7 @@ import (
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/apiserver/request"
 	"github.com/yare-io/yare/controllers"
+	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/memory"
 )
 
@@ -44,6 +45,7 @@ type cluster struct {
 	*testing.T
 	client kubernetes.Interface
 	server *apiserver.Server
+	store  storage.Store
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -51,6 +53,7 @@ func newCluster(t *testing.T) *cluster {
 	c := &cluster{T: t}
 	c.client = c.as("admin", user.SystemPrivilegedGroup)
 	store := memory.New(memory.Config{})
+	c.store = store
 	services, err := allocation.New(allocation.Config{Store: store, Networks: []netip.Prefix{netip.MustParsePrefix(serviceNetwork)}})
 	if err != nil {
 		t.Fatal(err)
