@@ -18,6 +18,7 @@ import (
 	"github.com/yare-io/yare/admission/webhook"
 	"github.com/yare-io/yare/apiserver/authz"
 	"github.com/yare-io/yare/apiserver/fieldmanager"
+	"github.com/yare-io/yare/apiserver/guard"
 	"github.com/yare-io/yare/cmd/yare/addresses"
 )
 
@@ -80,15 +81,21 @@ func converterOf(kind schema.GroupVersionKind) managedfields.TypeConverter {
 }
 
 func (g *gate) webhooks(options *admissionOptions, config *admissionconfig.Config, versions *match.Versions, around surroundings) (mutating, validating admission.Plugin, err error) {
-	allowed, err := addresses.ParsePrefixes("--admission-webhook-allowed-networks", options.allowedNetworks)
+	guarded, err := options.guard(around.own)
 	if err != nil {
 		return nil, nil, err
 	}
 	return webhook.New(webhook.Config{
 		Client: around.client, Informers: around.informers, Versions: versions, Authorizer: g.authorizer,
-		Services: options.resolver(around.informers), Guard: webhook.Guard{Own: around.own, Allow: allowed},
+		Services: options.resolver(around.informers), Guard: guarded,
 		Mutating: config.Mutating, Validating: config.Validating, Metrics: g.metrics, Logger: around.logger,
 	})
+}
+
+// guard says where webhooks of any kind may be.
+func (o *admissionOptions) guard(own func(netip.AddrPort) bool) (guard.Guard, error) {
+	allowed, err := addresses.ParsePrefixes("--admission-webhook-allowed-networks", o.allowedNetworks)
+	return guard.Guard{Own: own, Allow: allowed}, err
 }
 
 func (o *admissionOptions) resolver(factory informers.SharedInformerFactory) webhook.Resolver {

@@ -1,4 +1,4 @@
-package webhook
+package guard
 
 import (
 	"net/netip"
@@ -26,11 +26,11 @@ func TestWhereWebhooksMayNotBe(t *testing.T) {
 // TestNamesAreCheckedWhenTheyAreConnectedTo: a name is not looked up once to be
 // checked and a second time to be used (DNS rebinding, CVE-2020-8562).
 func TestNamesAreCheckedWhenTheyAreConnectedTo(t *testing.T) {
-	if conn, err := newDialer(Guard{}).DialContext(t.Context(), "tcp", "localhost:9"); err == nil {
+	if conn, err := (Guard{}).Dialer().DialContext(t.Context(), "tcp", "localhost:9"); err == nil {
 		_ = conn.Close()
 		t.Error("connected to a name of this machine")
 	}
-	if err := newDialer(Guard{}).ControlContext(t.Context(), "tcp", "127.0.0.1:9", nil); err == nil {
+	if err := (Guard{}).Dialer().ControlContext(t.Context(), "tcp", "127.0.0.1:9", nil); err == nil {
 		t.Error("the address of a socket is not checked")
 	}
 }

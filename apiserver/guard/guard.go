@@ -1,4 +1,6 @@
-package webhook
+// Package guard keeps the API server from connecting, on behalf of who may name
+// a webhook, to what only the API server can reach.
+package guard
 
 import (
 	"context"
@@ -9,9 +11,8 @@ import (
 	"time"
 )
 
-// Guard says where connections to webhooks may not go: whoever may write a
-// webhook configuration could else make the API server send requests to what
-// only the API server can reach.
+// Guard says where connections to webhooks, of admission and of conversion, may
+// not go.
 type Guard struct {
 	// Own are the addresses at which the API server itself answers.
 	Own func(netip.AddrPort) bool
@@ -60,19 +61,18 @@ func isMetadata(address netip.Addr) bool {
 	return false
 }
 
-// dialer connects to what the guard lets pass. The check is made on the very
+// Dialer connects to what the guard lets pass. The check is made on the very
 // address that is connected to, so that a name which resolves differently a
 // second time gains nothing.
-type dialer struct{ net.Dialer }
-
-func newDialer(g Guard) *dialer {
-	d := &dialer{net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}}
-	d.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
-		to, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return err
-		}
-		return g.check(to)
+func (g Guard) Dialer() *net.Dialer {
+	return &net.Dialer{
+		Timeout: 30 * time.Second, KeepAlive: 30 * time.Second,
+		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+			to, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return err
+			}
+			return g.check(to)
+		},
 	}
-	return d
 }
