@@ -73,6 +73,7 @@ type Options struct {
 
 	opa       opaOptions
 	admission admissionOptions
+	egress    egressOptions
 	auth      authOptions
 }
 
@@ -102,6 +103,7 @@ func (o *Options) Add(flags *pflag.FlagSet) {
 	o.audit.add(flags)
 	o.opa.add(flags)
 	o.admission.add(flags)
+	o.egress.add(flags)
 	o.auth.add(flags)
 }
 
