@@ -30,7 +30,8 @@ type resource struct {
 	offer    codec.Offer
 	// fields are the labels that field selectors may use.
 	fields []string
-	// managers keep the record of applied fields, by part; "" is the whole.
+	// managers keep the record of who set which fields, by subresource; "" is
+	// the whole.
 	managers map[string]*fieldmanager.Manager
 	// part of the cache; nil for resources that are not stored.
 	part *part
@@ -51,7 +52,7 @@ func newResource(row *registry.Resource) *resource {
 	}
 	res.managers = map[string]*fieldmanager.Manager{"": fieldmanager.New(row, "")}
 	for _, sub := range row.Subresources {
-		if sub.Part != nil {
+		if sub.Part != nil || sub.Projection != nil {
 			res.managers[sub.Name] = fieldmanager.New(row, sub.Name)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -241,6 +242,9 @@ func (c *nodeConfig) reportReady(ctx context.Context, client kubernetes.Interfac
 		node, err := client.CoreV1().Nodes().Get(ctx, c.options.name, metav1.GetOptions{})
 		if err == nil && isReady(node) {
 			c.progress.done("Node %s ready", c.options.name)
+			for _, pressure := range pressures(node) {
+				c.progress.done("Node %s takes no new pods: it has %s. Free what it is short of.", c.options.name, pressure.Type)
+			}
 			if c.whenReady != nil {
 				c.whenReady()
 			}
@@ -261,6 +265,13 @@ func isReady(node *corev1.Node) bool {
 		}
 	}
 	return false
+}
+
+// pressures are the conditions for which a node is given no more pods.
+func pressures(node *corev1.Node) []corev1.NodeCondition {
+	return slices.DeleteFunc(slices.Clone(node.Status.Conditions), func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady || c.Type == corev1.NodeNetworkUnavailable || c.Status != corev1.ConditionTrue
+	})
 }
 
 // parseTaints reads taints as key=value:effect or key:effect.
