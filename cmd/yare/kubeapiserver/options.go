@@ -21,7 +21,7 @@ import (
 // Those that other parts of a process have to know are exported.
 type Options struct {
 	bindAddress string
-	// SecurePort is what HTTPS is served on.
+	// SecurePort is what HTTPS is served on; 0: any free one.
 	SecurePort uint16
 	// AdvertiseAddress is empty for an address of this machine.
 	AdvertiseAddress string
