@@ -126,6 +126,15 @@ type Strategy struct {
 	CreateOnUpdate bool
 	// RequireVersion: an update without a resourceVersion is refused.
 	RequireVersion bool
+
+	// Untouched are the fields ("metadata.labels") that a write leaves as they
+	// are, so that its author does not come to own them; nil: the spec for the
+	// part named status, the status for all other writes of a kind that has
+	// that part. Kubernetes calls them reset fields.
+	Untouched []string
+	// Touched, where set, are all fields that a write changes; "*" stands for
+	// each item of a list.
+	Touched []string
 }
 
 // DeleteStrategy is what deleting an object means.

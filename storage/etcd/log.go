@@ -4,8 +4,13 @@ import (
 	"context"
 	"log/slog"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
+
+func zapLogger(config Config) *zap.Logger {
+	return zap.New(zapCore{logger: config.Logger.With("component", "etcd")})
+}
 
 // zapCore hands what etcd logs to slog. What etcd calls information is chatter
 // to everybody else and becomes debug output.
