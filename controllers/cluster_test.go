@@ -33,6 +33,7 @@ import (
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/apiserver/request"
 	"github.com/yare-io/yare/controllers"
+	"github.com/yare-io/yare/openapi"
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/memory"
 )
@@ -77,8 +78,8 @@ func newCluster(t *testing.T) *cluster {
 		Store: store, Rows: rows, Authorizer: gate, Admission: admission, Connect: unconnected(rows),
 		Authenticator: authenticator.RequestFunc(func(*http.Request) (*authenticator.Response, bool, error) { return nil, false, nil }),
 		Documents: func(rows func() []*registry.Resource) map[string]http.Handler {
-			handler := discovery.New(discovery.Config{Rows: rows})
-			return map[string]http.Handler{"/api": handler, "/apis": handler}
+			described, schemas := discovery.New(discovery.Config{Rows: rows}), openapi.New(openapi.Config{Rows: rows})
+			return map[string]http.Handler{"/api": described, "/apis": described, "/openapi/v3": schemas}
 		},
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/yare-io/yare/controllers/nodeipam"
 	"github.com/yare-io/yare/controllers/nodelifecycle"
 	"github.com/yare-io/yare/controllers/podgc"
+	"github.com/yare-io/yare/controllers/policystatus"
 	"github.com/yare-io/yare/controllers/replicaset"
 	"github.com/yare-io/yare/controllers/resourcequota"
 	"github.com/yare-io/yare/controllers/rootca"
@@ -79,6 +80,8 @@ var descriptors = []descriptor{
 		component: "pod-garbage-collector-controller", workers: 1, build: buildPodGC},
 	{name: "clusterrole-aggregation-controller", alias: "clusterrole-aggregation", identity: "clusterrole-aggregation-controller",
 		component: "clusterrole-aggregation-controller", workers: 5, build: plain(clusterroles.New)},
+	{name: "validatingadmissionpolicy-status-controller", alias: "validatingadmissionpolicy-status", identity: "validatingadmissionpolicy-status-controller",
+		component: "validatingadmissionpolicy-status-controller", workers: 5, build: plain(policystatus.New)},
 	{name: "bootstrap-signer-controller", alias: "bootstrapsigner", identity: "bootstrap-signer",
 		component: "bootstrap-signer-controller", offByDefault: true, workers: 1, build: plain(bootstraptokens.NewSigner)},
 	{name: "token-cleaner-controller", alias: "tokencleaner", identity: "token-cleaner",

@@ -18,7 +18,7 @@ import (
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/admission/lookup"
 	"github.com/yare-io/yare/admission/match"
-	"github.com/yare-io/yare/apiserver/guard"
+	"github.com/yare-io/yare/apiserver/egress"
 )
 
 // The plugins' names in Kubernetes.
@@ -38,7 +38,7 @@ type Config struct {
 	// Services says where the webhooks of services are.
 	Services Resolver
 	// Guard says where no webhook may be.
-	Guard guard.Guard
+	Guard egress.Guard
 	// Mutating and Validating are how the plugins show who they are.
 	Mutating, Validating Credentials
 	Metrics              prometheus.Registerer

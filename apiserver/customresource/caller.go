@@ -12,13 +12,14 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/utils/lru"
 
-	"github.com/yare-io/yare/apiserver/guard"
+	"github.com/yare-io/yare/apiserver/egress"
 )
 
 // Answers are bounded in bytes: the largest object that the store takes, and
@@ -38,12 +39,12 @@ type Resolver func(ctx context.Context, namespace, name string, port int32) (str
 // its guard lets it. It follows no redirect.
 type HTTPSCaller struct {
 	resolve Resolver
-	guard   guard.Guard
+	guard   egress.Guard
 	clients *lru.Cache
 }
 
 // NewCaller returns a caller.
-func NewCaller(resolve Resolver, guard guard.Guard) *HTTPSCaller {
+func NewCaller(resolve Resolver, guard egress.Guard) *HTTPSCaller {
 	return &HTTPSCaller{resolve: resolve, guard: guard, clients: lru.NewWithEvictionFunc(keptClients, func(_ lru.Key, client any) {
 		client.(*http.Client).CloseIdleConnections()
 	})}
@@ -88,7 +89,13 @@ func (c *HTTPSCaller) Call(ctx context.Context, config *apiextensionsv1.WebhookC
 // certificate must be for.
 func targetOf(config *apiextensionsv1.WebhookClientConfig) (*url.URL, error) {
 	if config.URL != nil {
-		return url.Parse(*config.URL)
+		target, err := url.Parse(*config.URL)
+		if err != nil {
+			return nil, err
+		}
+		// As client-go has it: no slash twice, none at the end.
+		target.Path = path.Join("/", target.Path)
+		return target, nil
 	}
 	service := config.Service
 	if service == nil {

@@ -32,7 +32,7 @@ func (e *extensions) run(ctx context.Context) error {
 
 // extend makes a server serve custom resources, and what others serve.
 func (s *Server) extend() error {
-	guarded, err := s.options.admission.guard(s.isOwn)
+	guard, err := s.options.egress.webhookGuard(s.isOwn)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (s *Server) extend() error {
 		Objects:     s.Objects(),
 		SetRows:     func(rows []*registry.Resource) error { return s.SetRows("customresources", rows) },
 		BuiltIn:     func(resource schema.GroupResource) bool { return own[resource] },
-		Caller:      customresource.NewCaller(s.serviceAddress, guarded),
+		Caller:      customresource.NewCaller(s.serviceAddress, guard),
 		Logger:      s.logger,
 	})
 	return nil

@@ -1,31 +1,36 @@
-// Package guard keeps the API server from connecting, on behalf of who may name
-// a webhook, to what only the API server can reach.
-package guard
+// Package egress says where the API server connects to for those who use it,
+// and where not: whoever may name an address, in a webhook's configuration or a
+// pod's status, must not make the server send requests to what only the server
+// can reach. It makes the dialers; it does not know what is sent.
+package egress
 
 import (
 	"context"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 )
 
-// Guard says where connections to webhooks, of admission and of conversion, may
-// not go.
+// Guard refuses addresses of this machine, of its link, and of metadata
+// services. The zero value is the strictest but for Own.
 type Guard struct {
 	// Own are the addresses at which the API server itself answers.
 	Own func(netip.AddrPort) bool
 	// Allow lists networks that may be reached in spite of all this.
 	Allow []netip.Prefix
+	// Flag is the one that adds to Allow; refusals name it.
+	Flag string
 }
 
 // metadata are addresses at which clouds hand out credentials and that are not
 // link-local.
 var metadata = []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("192.0.0.192")}
 
-// check refuses an address, which is one that is about to be connected to.
-func (g Guard) check(to netip.AddrPort) error {
+// Check refuses an address, which is one that is about to be connected to.
+func (g Guard) Check(to netip.AddrPort) error {
 	address := to.Addr().Unmap().WithZone("")
 	for _, allowed := range g.Allow {
 		if allowed.Contains(address) {
@@ -42,28 +47,19 @@ func (g Guard) check(to netip.AddrPort) error {
 		what = "a link-local address"
 	case address.IsMulticast():
 		what = "a multicast address"
-	case isMetadata(address):
+	case slices.Contains(metadata, address):
 		what = "a metadata service's address"
 	case g.Own != nil && g.Own(netip.AddrPortFrom(address, to.Port())):
 		what = "the API server's own address"
 	default:
 		return nil
 	}
-	return fmt.Errorf("webhooks may not be at %s, which is %s; --admission-webhook-allowed-networks can allow it", to, what)
-}
-
-func isMetadata(address netip.Addr) bool {
-	for _, m := range metadata {
-		if m == address {
-			return true
-		}
-	}
-	return false
+	return fmt.Errorf("address not allowed: %s is %s; --%s can allow it", to, what, g.Flag)
 }
 
 // Dialer connects to what the guard lets pass. The check is made on the very
 // address that is connected to, so that a name which resolves differently a
-// second time gains nothing.
+// second time gains nothing (CVE-2020-8562).
 func (g Guard) Dialer() *net.Dialer {
 	return &net.Dialer{
 		Timeout: 30 * time.Second, KeepAlive: 30 * time.Second,
@@ -72,7 +68,7 @@ func (g Guard) Dialer() *net.Dialer {
 			if err != nil {
 				return err
 			}
-			return g.check(to)
+			return g.Check(to)
 		},
 	}
 }
