@@ -72,6 +72,7 @@ type Options struct {
 
 	opa       opaOptions
 	admission admissionOptions
+	egress    egressOptions
 	auth      authOptions
 }
 
@@ -101,6 +102,7 @@ func (o *Options) Add(flags *pflag.FlagSet) {
 	o.audit.add(flags)
 	o.opa.add(flags)
 	o.admission.add(flags)
+	o.egress.add(flags)
 	o.auth.add(flags)
 }
 
