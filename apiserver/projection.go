@@ -17,7 +17,7 @@ import (
 
 // handleProjection reads and writes an object by way of another kind (scale).
 func (s *Server) handleProjection(w http.ResponseWriter, r *http.Request, c *call) error {
-	a, err := s.negotiate(r, c, codec.Offer{Formats: formats(c.newBody)})
+	a, err := s.negotiate(r, c, codec.Offer{Formats: formats(c.newBody), As: c.res.offer.As})
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ type endpoint struct {
 	unusable error
 	config   *admissionregistrationv1.WebhookClientConfig
 	who      Credentials
-	dialer   *dialer
+	dialer   *net.Dialer
 	services Resolver
 
 	once   sync.Once
@@ -40,7 +40,7 @@ type endpoint struct {
 	err    error
 }
 
-func newEndpoint(config *admissionregistrationv1.WebhookClientConfig, who Credentials, dialer *dialer, services Resolver) *endpoint {
+func newEndpoint(config *admissionregistrationv1.WebhookClientConfig, who Credentials, dialer *net.Dialer, services Resolver) *endpoint {
 	return &endpoint{config: config, who: who, dialer: dialer, services: services}
 }
 
