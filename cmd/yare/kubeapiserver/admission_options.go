@@ -29,12 +29,6 @@ func (o *admissionOptions) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.toEndpoints, "enable-aggregator-routing", false, "reach the services of webhooks at their endpoints instead of their cluster address")
 }
 
-// AllowLoopbackWebhooks lets webhooks be on this machine's loopback interface,
-// where test suites have theirs.
-func (o *Options) AllowLoopbackWebhooks() {
-	o.admission.allowedNetworks = append(o.admission.allowedNetworks, "127.0.0.0/8", "::1/128")
-}
-
 // nodeRestriction keeps nodes to their own objects. Kubernetes has it off by
 // default and every installer turns it on; here it comes with the Node mode.
 const nodeRestriction = "NodeRestriction"
