@@ -76,7 +76,7 @@ func TestTheSampleServer(t *testing.T) {
 	w.isWatched()
 	w.asksWhoMayDoWhat()
 	w.losesObjectsWithTheirNamespace()
-	sample.Stop()
+	sample.Kill()
 	w.doesNotDisturbOthersWhenItIsGone()
 }
 
@@ -121,7 +121,7 @@ func (w *world) isUsed() {
 	w.apply(flunder)
 	w.says("one", "get", "flunders")
 	w.says("one", "get", "flunders.v1beta1.wardle.example.com", "-l", "colour=red", "-o", "name")
-	w.says("AGE", "get", "flunders", "-o", "wide")
+	w.says("CREATED AT", "get", "flunders", "-o", "wide")
 	w.MustKubectl("label", "flunder/one", "size=small")
 	w.MustKubectl("patch", "flunder/one", "--type=merge", "-p", `{"spec":{"reference":"another"}}`)
 	w.says("another", "get", "flunder/one", "-o", "jsonpath={.spec.reference}")

@@ -134,7 +134,7 @@ func (w *world) installs() {
 	if out := w.must("test", "web"); !strings.Contains(out, "Succeeded") {
 		w.t.Errorf("helm test:\n%s", out)
 	}
-	w.refused("cannot re-use a name", "install", "web", chart)
+	w.refused("cannot reuse a name", "install", "web", chart)
 }
 
 func (w *world) upgrades() {
@@ -183,7 +183,7 @@ func (w *world) uninstalls() {
 	w.want("pod/web-pre-delete", ".status.phase", "Succeeded")
 	w.want("configmap/web-kept", ".metadata.name", "web-kept")
 	w.want("crd/greetings.greeter.example.com", ".metadata.name", "greetings.greeter.example.com")
-	if out := w.must("list", "-a", "-q"); strings.TrimSpace(out) != "" {
+	if out := w.must("list", "-q"); strings.TrimSpace(out) != "" {
 		w.t.Errorf("releases left: %s", out)
 	}
 }
