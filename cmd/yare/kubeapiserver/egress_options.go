@@ -41,9 +41,3 @@ func (o *egressOptions) proxyGuard() (egress.Guard, error) {
 	allowed, err := addresses.ParsePrefixes("--"+proxyNetworks, o.proxies)
 	return egress.Guard{Allow: allowed, Flag: proxyNetworks}, err
 }
-
-// AllowLoopbackWebhooks lets webhooks be on this machine's loopback interface,
-// where test suites have theirs.
-func (o *Options) AllowLoopbackWebhooks() {
-	o.egress.webhooks = append(o.egress.webhooks, "127.0.0.0/8", "::1/128")
-}
