@@ -151,7 +151,12 @@ func (t *stream) deliver(ctx context.Context, batch []cache.Event) bool {
 			return false
 		}
 	}
-	return t.control.Flush() == nil
+	if t.control.Flush() != nil {
+		return false
+	}
+	// An HTTP/2 stream whose deadline passes is reset, written to or not.
+	_ = t.control.SetWriteDeadline(time.Time{})
+	return true
 }
 
 // frame returns an event's bytes. All streams of the same form share them,
