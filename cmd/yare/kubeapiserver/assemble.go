@@ -50,7 +50,11 @@ func (s *Server) assemble(services []netip.Prefix) error {
 		Rules:       s.gate.authorizer,
 		Components:  []core.Component{{Name: "etcd-0", Check: s.store.Health}},
 	})
-	streams, err := proxy.New(proxy.Config{KubeletTLS: s.trust.kubeletTLS()})
+	guard, err := s.options.egress.proxyGuard()
+	if err != nil {
+		return err
+	}
+	streams, err := proxy.New(proxy.Config{KubeletTLS: s.trust.kubeletTLS(), Guard: guard})
 	if err != nil {
 		return err
 	}
