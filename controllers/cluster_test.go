@@ -34,6 +34,7 @@ import (
 	"github.com/yare-io/yare/apiserver/request"
 	"github.com/yare-io/yare/controllers"
 	"github.com/yare-io/yare/openapi"
+	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/memory"
 )
 
@@ -45,6 +46,7 @@ type cluster struct {
 	*testing.T
 	client kubernetes.Interface
 	server *apiserver.Server
+	store  storage.Store
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -52,6 +54,7 @@ func newCluster(t *testing.T) *cluster {
 	c := &cluster{T: t}
 	c.client = c.as("admin", user.SystemPrivilegedGroup)
 	store := memory.New(memory.Config{})
+	c.store = store
 	services, err := allocation.New(allocation.Config{Store: store, Networks: []netip.Prefix{netip.MustParsePrefix(serviceNetwork)}})
 	if err != nil {
 		t.Fatal(err)

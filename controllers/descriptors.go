@@ -19,6 +19,7 @@ import (
 	"github.com/yare-io/yare/controllers/resourcequota"
 	"github.com/yare-io/yare/controllers/rootca"
 	"github.com/yare-io/yare/controllers/serviceaccount"
+	"github.com/yare-io/yare/controllers/storageversionmigrator"
 	"github.com/yare-io/yare/controllers/tainteviction"
 	"github.com/yare-io/yare/controllers/worker"
 )
@@ -90,6 +91,8 @@ var descriptors = []descriptor{
 		component: "bootstrap-signer-controller", offByDefault: true, workers: 1, build: plain(bootstraptokens.NewSigner)},
 	{name: "token-cleaner-controller", alias: "tokencleaner", identity: "token-cleaner",
 		component: "token-cleaner-controller", offByDefault: true, workers: 1, build: plain(bootstraptokens.NewCleaner)},
+	{name: "storage-version-migrator-controller", alias: "svm", identity: "storage-version-migrator-controller",
+		component: "storage-version-migrator-controller", workers: 5, build: plain(storageversionmigrator.New)},
 }
 
 func buildRootCA(env *worker.Env, config *Config) (worker.Runner, error) {

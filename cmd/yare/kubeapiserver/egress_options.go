@@ -26,6 +26,12 @@ func (o *egressOptions) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.proxies, proxyNetworks, nil, "networks in which pods, services and ports of nodes may be proxied to although they are loopback, link-local or a metadata service's")
 }
 
+// AllowLoopbackWebhooks lets webhooks be on this machine's loopback interface,
+// where test suites have theirs.
+func (o *Options) AllowLoopbackWebhooks() {
+	o.egress.webhooks = append(o.egress.webhooks, "127.0.0.0/8", "::1/128")
+}
+
 func (o *egressOptions) webhookGuard(own func(netip.AddrPort) bool) (egress.Guard, error) {
 	allowed, err := addresses.ParsePrefixes("--"+webhookNetworks, o.webhooks)
 	return egress.Guard{Own: own, Allow: allowed, Flag: webhookNetworks}, err
