@@ -17,3 +17,6 @@ assets=$(mktemp -d)
 trap 'rm -rf "$assets"' EXIT
 bin/yare envtest install "$assets" --controllers=namespace,garbagecollector,serviceaccount
 (cd test/operator && KUBEBUILDER_ASSETS="$assets" SUITE_HAS_CONTROLLERS=1 go test -timeout 5m ./...)
+
+# Clients that generators make of the OpenAPI documents, and those of other languages.
+(cd test/clients && npm ci --no-audit --no-fund --loglevel=error && go test -timeout 5m ./...)
