@@ -128,7 +128,7 @@ func (a answer) renderList(ctx context.Context, res *resource, meta metav1.ListM
 		for i, o := range objects {
 			sources[i] = a.source(o.obj, o.from)
 		}
-		return a.tables.Make(meta, sources, true)
+		return a.table(meta, sources)
 	case "PartialObjectMetadata", "PartialObjectMetadataList":
 		kind := a.out.AsKind()
 		kind.Kind = "PartialObjectMetadataList"

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/apiserver/audit"
@@ -61,17 +62,48 @@ func (s *Server) readPatch(r *http.Request, c *call) (*clientPatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := s.readBody(r)
-	if kind != types.ApplyYAMLPatchType {
-		audit.From(r.Context()).RequestObject(body)
+	p := &clientPatch{kind: kind, options: options}
+	if p.body, err = s.readBody(r); err != nil {
+		return nil, err
 	}
-	return &clientPatch{kind: kind, body: body, options: options}, err
+	if err := p.transcode(); err != nil {
+		return nil, err
+	}
+	if record := audit.From(r.Context()); record.WantsRequest() {
+		record.RequestObject(p.inJSON())
+	}
+	return p, nil
+}
+
+// transcode makes an apply in CBOR one in JSON, which is YAML.
+func (p *clientPatch) transcode() error {
+	if p.kind != types.ApplyCBORPatchType {
+		return nil
+	}
+	body, err := codec.FromCBOR(p.body)
+	if err != nil {
+		return apierrors.NewBadRequest("error decoding patch: " + err.Error())
+	}
+	p.kind, p.body = types.ApplyYAMLPatchType, body
+	return nil
+}
+
+// inJSON is the patch as an audit record keeps it; nil when it cannot be read.
+func (p *clientPatch) inJSON() []byte {
+	if p.kind != types.ApplyYAMLPatchType {
+		return p.body
+	}
+	raw, err := yaml.YAMLToJSON(p.body)
+	if err != nil {
+		return nil
+	}
+	return raw
 }
 
 // patchTypes are those that the bodies of a call take: a strategic merge needs
 // to know the Go type.
 func (c *call) patchTypes() []string {
-	all := []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType)}
+	all := []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType), string(types.ApplyCBORPatchType)}
 	if c.res.row.Schema != nil && c.kind() == c.res.row.Kind {
 		return all
 	}

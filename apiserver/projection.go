@@ -17,7 +17,7 @@ import (
 
 // handleProjection reads and writes an object by way of another kind (scale).
 func (s *Server) handleProjection(w http.ResponseWriter, r *http.Request, c *call) error {
-	a, err := s.negotiate(r, c, codec.Offer{Formats: formats(c.newBody)})
+	a, err := s.negotiate(r, c, codec.Offer{Formats: formats(c.newBody), As: c.res.offer.As})
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (s *Server) applyProjection(r *http.Request, c *call, p *clientPatch) (runt
 func (s *Server) writeProjection(r *http.Request, c *call, options runtime.Object, dryRun []string, manager string, edit func(old runtime.Object) (runtime.Object, error)) (runtime.Object, error) {
 	ctx, projection := r.Context(), c.sub.Projection
 	wr := newWrite(ctx, c, admission.Update, options, dryRun, fieldmanager.NameOf(manager, r.UserAgent()))
-	wr.strategy, wr.fields = &c.res.row.Strategy, c.res.managers[""]
+	wr.strategy = &c.res.row.Strategy
 	// The object below passes no admission: it is the projection that is asked
 	// about.
 	below := *wr

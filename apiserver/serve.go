@@ -28,8 +28,10 @@ const (
 // their time is over. It closes the listener. Requests that are refused before
 // they are understood are logged.
 func (s *Server) Serve(ctx context.Context, listener net.Listener, config *tls.Config) error {
+	open := newConnections()
 	server := &http.Server{
 		Handler:           s.handler,
+		ConnState:         open.track,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -38,6 +40,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, config *tls.C
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	server.RegisterOnShutdown(s.stop)
+	server.RegisterOnShutdown(open.stop)
 	stopped := make(chan error, 1)
 	release := context.AfterFunc(ctx, func() { stopped <- shutDown(server) })
 	err := serve(server, listener, config != nil)

@@ -112,11 +112,7 @@ type stream struct {
 
 // begin sends the headers, so that the client knows that the watch is on.
 func (t *stream) begin() {
-	mediaType := t.out.Format.MediaType()
-	if t.out.Format != codec.JSON {
-		mediaType += ";stream=watch"
-	}
-	t.w.Header().Set("Content-Type", mediaType)
+	t.w.Header().Set("Content-Type", t.out.Format.StreamType())
 	t.w.Header().Set("Cache-Control", "no-cache, private")
 	t.w.WriteHeader(http.StatusOK)
 	_ = t.control.Flush()

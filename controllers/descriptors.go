@@ -13,10 +13,12 @@ import (
 	"github.com/yare-io/yare/controllers/nodeipam"
 	"github.com/yare-io/yare/controllers/nodelifecycle"
 	"github.com/yare-io/yare/controllers/podgc"
+	"github.com/yare-io/yare/controllers/policystatus"
 	"github.com/yare-io/yare/controllers/replicaset"
 	"github.com/yare-io/yare/controllers/resourcequota"
 	"github.com/yare-io/yare/controllers/rootca"
 	"github.com/yare-io/yare/controllers/serviceaccount"
+	"github.com/yare-io/yare/controllers/storageversionmigrator"
 	"github.com/yare-io/yare/controllers/tainteviction"
 	"github.com/yare-io/yare/controllers/worker"
 )
@@ -78,10 +80,14 @@ var descriptors = []descriptor{
 		component: "pod-garbage-collector-controller", workers: 1, build: buildPodGC},
 	{name: "clusterrole-aggregation-controller", alias: "clusterrole-aggregation", identity: "clusterrole-aggregation-controller",
 		component: "clusterrole-aggregation-controller", workers: 5, build: plain(clusterroles.New)},
+	{name: "validatingadmissionpolicy-status-controller", alias: "validatingadmissionpolicy-status", identity: "validatingadmissionpolicy-status-controller",
+		component: "validatingadmissionpolicy-status-controller", workers: 5, build: plain(policystatus.New)},
 	{name: "bootstrap-signer-controller", alias: "bootstrapsigner", identity: "bootstrap-signer",
 		component: "bootstrap-signer-controller", offByDefault: true, workers: 1, build: plain(bootstraptokens.NewSigner)},
 	{name: "token-cleaner-controller", alias: "tokencleaner", identity: "token-cleaner",
 		component: "token-cleaner-controller", offByDefault: true, workers: 1, build: plain(bootstraptokens.NewCleaner)},
+	{name: "storage-version-migrator-controller", alias: "svm", identity: "storage-version-migrator-controller",
+		component: "storage-version-migrator-controller", workers: 5, build: plain(storageversionmigrator.New)},
 }
 
 func buildRootCA(env *worker.Env, config *Config) (worker.Runner, error) {

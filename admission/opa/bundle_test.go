@@ -334,6 +334,15 @@ func TestABrokenConfigurationIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
+// read is the text of a file; none while there is no file.
+func read(file string) string {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	return string(raw)
+}
+
 func TestDecisionsAreLoggedMasked(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "decisions.log")
 	p := start(t, fmt.Sprintf("  file_logger:\n    path: %s\ndecision_logs:\n  plugin: file_logger\n", file), map[string]string{

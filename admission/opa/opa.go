@@ -31,7 +31,7 @@ type Namespaces interface {
 type decider interface {
 	Settings() *engine.Settings
 	Ready() error
-	Decide(context.Context, engine.Phase, engine.Input) (*engine.Decision, error)
+	Decide(ctx context.Context, phase engine.Phase, path string, input engine.Input) (*engine.Decision, error)
 }
 
 // Constraints are asked beside the rules of bundles.
@@ -39,8 +39,8 @@ type Constraints interface {
 	// Ready reports whether the constraints are known.
 	Ready() bool
 	// Check returns what constraints deny; an error means that they have no
-	// answer.
-	Check(ctx context.Context, a *admission.Attributes, namespace *corev1.Namespace) ([]string, error)
+	// answer. The review is that of the request.
+	Check(ctx context.Context, a *admission.Attributes, namespace *corev1.Namespace, r *review.Review) ([]string, error)
 }
 
 // Plugins returns the mutating and the validating plugin over an engine. The
@@ -73,7 +73,7 @@ func (m mutator) Admit(ctx context.Context, a *admission.Attributes) error {
 	if err != nil || !asked {
 		return err
 	}
-	said, err := m.decide(ctx, engine.Mutating, a, namespace)
+	said, err := m.decide(ctx, engine.Mutating, a, review.New(a, namespace))
 	if err != nil {
 		return m.undecided(a, err)
 	}
@@ -103,7 +103,8 @@ func (v validator) Validate(ctx context.Context, a *admission.Attributes) error 
 	if err != nil || !asked {
 		return err
 	}
-	said, err := v.decide(ctx, engine.Validating, a, namespace)
+	asking := review.New(a, namespace)
+	said, err := v.decide(ctx, engine.Validating, a, asking)
 	if err != nil {
 		return v.undecided(a, err)
 	}
@@ -111,7 +112,7 @@ func (v validator) Validate(ctx context.Context, a *admission.Attributes) error 
 		a.Warn(warning)
 	}
 	if v.constraints != nil {
-		denied, err := v.constraints.Check(ctx, a, namespace)
+		denied, err := v.constraints.Check(ctx, a, namespace, asking)
 		if err != nil {
 			return v.undecided(a, err)
 		}
@@ -155,12 +156,8 @@ func (p plugin) ready(a *admission.Attributes, namespace *corev1.Namespace) (boo
 	return false, nil, tryAgain(err)
 }
 
-func (p plugin) decide(ctx context.Context, phase engine.Phase, a *admission.Attributes, namespace *corev1.Namespace) (*verdict.Verdict, error) {
-	document, err := review.Document(a, namespace)
-	if err != nil {
-		return nil, err
-	}
-	decision, err := p.engine.Decide(ctx, phase, engine.Input{Value: document, Path: "kubernetes/admission"})
+func (p plugin) decide(ctx context.Context, phase engine.Phase, a *admission.Attributes, asking *review.Review) (*verdict.Verdict, error) {
+	decision, err := p.engine.Decide(ctx, phase, "kubernetes/admission", asking)
 	if err != nil {
 		return nil, err
 	}

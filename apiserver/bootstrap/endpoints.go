@@ -46,12 +46,19 @@ type Advertiser struct {
 	Logger    *slog.Logger
 }
 
-// Run announces this server until ctx ends, and withdraws it then.
+// Run announces this server until ctx ends, and withdraws it then. What stays
+// wrong, such as an address in the loopback range, is logged once.
 func (a *Advertiser) Run(ctx context.Context) error {
 	tick := time.NewTicker(renewInterval)
 	defer tick.Stop()
+	var said string
 	for {
-		if err := a.announce(ctx); err != nil && ctx.Err() == nil {
+		err := a.announce(ctx)
+		switch {
+		case err == nil:
+			said = ""
+		case ctx.Err() == nil && err.Error() != said:
+			said = err.Error()
 			a.Logger.Warn("cannot announce this API server", "error", err)
 		}
 		select {

@@ -21,9 +21,12 @@ import (
 // body and fit to show to whoever sent it. Depth is bounded by the parsers
 // (10,000 levels), size is the caller's to bound.
 func Decode(f Format, body []byte, want schema.GroupVersionKind, into runtime.Object, strict bool) (got schema.GroupVersionKind, warnings []error, err error) {
-	if f == Protobuf {
+	switch f {
+	case Protobuf:
 		got, err = decodeProtobuf(body, want, into)
-	} else {
+	case CBOR:
+		got, warnings, err = decodeCBOR(body, want, into, strict)
+	default:
 		got, warnings, err = decodeText(f, body, want, into, strict)
 	}
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"math/bits"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 )
@@ -17,6 +18,8 @@ func WrapList(f Format, gvk schema.GroupVersionKind, meta metav1.ListMeta, items
 	switch f {
 	case Protobuf:
 		return listProtobuf(gvk, meta, items)
+	case CBOR:
+		return listCBOR(gvk, meta, items)
 	case YAML:
 		raw, err := listJSON(gvk, meta, items)
 		if err != nil {
@@ -74,11 +77,27 @@ func fieldSize(length int) int {
 	return 1 + (bits.Len64(uint64(length)|1)+6)/7 + length
 }
 
+// StreamType is the media type of a stream of frames.
+func (f Format) StreamType() string {
+	switch f {
+	case JSON:
+		return f.MediaType()
+	case CBOR:
+		return runtime.ContentTypeCBORSequence
+	default:
+		return f.MediaType() + ";stream=watch"
+	}
+}
+
 // Frame makes a watch event of an object in its envelope, in the framing of
-// the format: a line of JSON, or a length-delimited protobuf message.
+// the format: a line of JSON, a length-delimited protobuf message, or the next
+// item of a CBOR sequence.
 func Frame(f Format, eventType string, wrapped []byte) []byte {
-	if f == Protobuf {
+	switch f {
+	case Protobuf:
 		return frameProtobuf(eventType, wrapped)
+	case CBOR:
+		return frameCBOR(eventType, wrapped)
 	}
 	out := make([]byte, 0, len(wrapped)+len(eventType)+32)
 	out = append(out, `{"type":"`...)

@@ -121,7 +121,7 @@ func (c clause) match(offer Offer) (Output, bool) {
 			return out, true
 		}
 		known := c.params["g"] == metav1.GroupName && (c.params["v"] == "v1" || c.params["v"] == "v1beta1")
-		if !known || !slices.Contains(offer.As, as) || (as == "Table" && f == Protobuf) {
+		if !known || !slices.Contains(offer.As, as) || (as == "Table" && f != JSON && f != YAML) {
 			continue
 		}
 		out.As, out.AsVersion = as, c.params["v"]

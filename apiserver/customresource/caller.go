@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"time"
 
@@ -80,7 +81,13 @@ func (c *HTTPSCaller) Call(ctx context.Context, config *apiextensionsv1.WebhookC
 // certificate must be for.
 func targetOf(config *apiextensionsv1.WebhookClientConfig) (*url.URL, error) {
 	if config.URL != nil {
-		return url.Parse(*config.URL)
+		target, err := url.Parse(*config.URL)
+		if err != nil {
+			return nil, err
+		}
+		// As client-go has it: no slash twice, none at the end.
+		target.Path = path.Join("/", target.Path)
+		return target, nil
 	}
 	service := config.Service
 	if service == nil {

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/yare-io/yare/cmd/yare/pki"
 	"github.com/yare-io/yare/kubelet/certificate"
 )
 
@@ -168,7 +169,7 @@ func (id *nodeIdentity) authority(ctx context.Context) (*x509.CertPool, error) {
 			return nil, err
 		}
 	}
-	return certPool(file)
+	return pki.LoadPool(file)
 }
 
 // joined asks as the node.

@@ -18,6 +18,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/yare-io/yare/apiserver/health"
+	"github.com/yare-io/yare/cmd/yare/addresses"
+	"github.com/yare-io/yare/cmd/yare/part"
 	"github.com/yare-io/yare/cmd/yare/pki"
 	"github.com/yare-io/yare/controllers"
 )
@@ -112,7 +114,7 @@ func (o *controllerOptions) run(ctx context.Context, logger *slog.Logger) error 
 	}); err != nil {
 		return err
 	}
-	group.Go(part(ctx, "controllers", manager.Run))
+	group.Go(part.Named(ctx, "controllers", manager.Run))
 	return group.Wait()
 }
 
@@ -177,11 +179,11 @@ func (o *controllerOptions) manager(configFor func(string) (*rest.Config, error)
 		TerminatedPodThreshold: o.terminatedPodThreshold,
 	}
 	var err error
-	if config.ServiceCIDRs, err = parsePrefixes("--service-cluster-ip-range", o.serviceCIDR); err != nil {
+	if config.ServiceCIDRs, err = addresses.ParsePrefixes("--service-cluster-ip-range", o.serviceCIDR); err != nil {
 		return nil, err
 	}
 	if o.allocateNodeCIDRs {
-		if config.ClusterCIDRs, err = parsePrefixes("--cluster-cidr", o.clusterCIDR); err != nil {
+		if config.ClusterCIDRs, err = addresses.ParsePrefixes("--cluster-cidr", o.clusterCIDR); err != nil {
 			return nil, err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/yare-io/yare/cmd/yare/kubeapiserver"
 	"github.com/yare-io/yare/controllers"
 )
 
@@ -137,4 +138,12 @@ func envtestHere(called string) (*envtestSettings, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return settings, settings.check()
+}
+
+// adjust makes an API server one of a test suite.
+func (s *envtestSettings) adjust(o *kubeapiserver.Options) {
+	o.AllowLoopbackWebhooks()
+	if s.Storage == "memory" {
+		o.StorageBackend, o.EtcdServers = "memory", nil
+	}
 }

@@ -150,7 +150,7 @@ func (o *kubeletOptions) servingFiles(settings *kubeletconfig.KubeletConfigurati
 	if caFile == "" {
 		return pair.GetCertificate, nil, nil
 	}
-	pool, err := certPool(caFile)
+	pool, err := pki.LoadPool(caFile)
 	return pair.GetCertificate, pool, err
 }
 

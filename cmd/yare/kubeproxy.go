@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/yare-io/yare/cmd/yare/addresses"
 	"github.com/yare-io/yare/kubeproxy"
 )
 
@@ -44,7 +45,7 @@ func newKubeProxyCommand() *cobra.Command {
 					return err
 				}
 			}
-			clusterCIDRs, err := parsePrefixes("--cluster-cidr", clusterCIDR)
+			clusterCIDRs, err := addresses.ParsePrefixes("--cluster-cidr", clusterCIDR)
 			if err != nil {
 				return err
 			}

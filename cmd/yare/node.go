@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,9 @@ import (
 	"k8s.io/client-go/rest"
 	kubeletconfig "k8s.io/kubelet/config/v1beta1"
 
+	"github.com/yare-io/yare/cmd/yare/addresses"
 	"github.com/yare-io/yare/cmd/yare/containerd"
+	"github.com/yare-io/yare/cmd/yare/part"
 	"github.com/yare-io/yare/kubelet"
 	"github.com/yare-io/yare/kubelet/hollow"
 	"github.com/yare-io/yare/kubelet/podnetwork"
@@ -86,7 +89,7 @@ func (c *nodeConfig) startParts(ctx context.Context, group *errgroup.Group, clie
 	if err != nil {
 		return err
 	}
-	group.Go(part(ctx, "kubelet", node.Run))
+	group.Go(part.Named(ctx, "kubelet", node.Run))
 	group.Go(func() error { return c.reportReady(ctx, client) })
 	if c.options.hollow {
 		return nil
@@ -99,8 +102,8 @@ func (c *nodeConfig) startParts(ctx context.Context, group *errgroup.Group, clie
 	if err != nil {
 		return err
 	}
-	group.Go(part(ctx, "pod network", network.Run))
-	group.Go(part(ctx, "kube-proxy", proxy.Run))
+	group.Go(part.Named(ctx, "pod network", network.Run))
+	group.Go(part.Named(ctx, "kube-proxy", proxy.Run))
 	return nil
 }
 
@@ -121,7 +124,7 @@ func (c *nodeConfig) startRuntime(ctx context.Context, group *errgroup.Group) (e
 		return "", nil, errors.Join(err, process.Stop())
 	}
 	c.progress.done("Container runtime ready (images imported in %.1fs)", time.Since(begin).Seconds())
-	group.Go(part(ctx, "container runtime", process.Wait))
+	group.Go(part.Named(ctx, "container runtime", process.Wait))
 	return process.Endpoint(), process.Stop, nil
 }
 
@@ -135,12 +138,12 @@ func (c *nodeConfig) startHollow(ctx context.Context, group *errgroup.Group) (en
 	if err != nil {
 		return "", nil, err
 	}
-	clusterCIDRs, err := parsePrefixes("--cluster-cidr", c.clusterCIDR)
+	clusterCIDRs, err := addresses.ParsePrefixes("--cluster-cidr", c.clusterCIDR)
 	if err != nil {
 		return "", nil, errors.Join(err, listener.Close())
 	}
 	runtime := hollow.New(hollow.Config{PodCIDR: clusterCIDRs[0], Images: builtinImages, Logs: true})
-	group.Go(part(ctx, "hollow runtime", func(ctx context.Context) error { return runtime.Serve(ctx, listener) }))
+	group.Go(part.Named(ctx, "hollow runtime", func(ctx context.Context) error { return runtime.Serve(ctx, listener) }))
 	return "unix://" + socket, func() error { return nil }, nil
 }
 
@@ -202,7 +205,7 @@ func (c *nodeConfig) kubeletServer(client kubernetes.Interface) *kubeletserver.C
 
 // proxy makes services work on this node.
 func (c *nodeConfig) proxy(client kubernetes.Interface) (*kubeproxy.Proxy, error) {
-	clusterCIDRs, err := parsePrefixes("--cluster-cidr", c.clusterCIDR)
+	clusterCIDRs, err := addresses.ParsePrefixes("--cluster-cidr", c.clusterCIDR)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +217,7 @@ func (c *nodeConfig) proxy(client kubernetes.Interface) (*kubeproxy.Proxy, error
 
 // podNetwork connects pods with each other, on this node and across nodes.
 func (c *nodeConfig) podNetwork(client kubernetes.Interface) (*podnetwork.Agent, error) {
-	clusterCIDRs, err := parsePrefixes("--cluster-cidr", c.clusterCIDR)
+	clusterCIDRs, err := addresses.ParsePrefixes("--cluster-cidr", c.clusterCIDR)
 	if err != nil {
 		return nil, err
 	}
@@ -239,6 +242,9 @@ func (c *nodeConfig) reportReady(ctx context.Context, client kubernetes.Interfac
 		node, err := client.CoreV1().Nodes().Get(ctx, c.options.name, metav1.GetOptions{})
 		if err == nil && isReady(node) {
 			c.progress.done("Node %s ready", c.options.name)
+			for _, pressure := range pressures(node) {
+				c.progress.done("Node %s takes no new pods: it has %s. Free what it is short of.", c.options.name, pressure.Type)
+			}
 			if c.whenReady != nil {
 				c.whenReady()
 			}
@@ -259,6 +265,13 @@ func isReady(node *corev1.Node) bool {
 		}
 	}
 	return false
+}
+
+// pressures are the conditions for which a node is given no more pods.
+func pressures(node *corev1.Node) []corev1.NodeCondition {
+	return slices.DeleteFunc(slices.Clone(node.Status.Conditions), func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady || c.Type == corev1.NodeNetworkUnavailable || c.Status != corev1.ConditionTrue
+	})
 }
 
 // parseTaints reads taints as key=value:effect or key:effect.

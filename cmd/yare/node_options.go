@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/yare-io/yare/cmd/yare/addresses"
 )
 
 // nodeOptions are the flags that say what kind of node this machine is.
@@ -52,7 +54,7 @@ func (o *nodeOptions) complete(dataDir string) error {
 		o.name = strings.ToLower(name)
 	}
 	if o.ip == "" {
-		address, err := hostAddress()
+		address, err := addresses.Host()
 		if err != nil {
 			return err
 		}

@@ -21,6 +21,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/yare-io/yare/apiserver/health"
+	"github.com/yare-io/yare/cmd/yare/part"
 	"github.com/yare-io/yare/cmd/yare/pki"
 	"github.com/yare-io/yare/cmd/yare/secureserving"
 	"github.com/yare-io/yare/kubelet/server/auth"
@@ -85,7 +86,7 @@ func (o *securePortOptions) serve(ctx context.Context, group *errgroup.Group, p 
 	if err != nil {
 		return err
 	}
-	group.Go(part(ctx, "HTTPS port", func(ctx context.Context) error { return server.Run(ctx, listener) }))
+	group.Go(part.Named(ctx, "HTTPS port", func(ctx context.Context) error { return server.Run(ctx, listener) }))
 	if authorities != nil {
 		group.Go(func() error { authorities.Run(ctx); return nil })
 	}
@@ -144,7 +145,7 @@ func reviewClient(file, otherwise string) (*kubernetes.Clientset, error) {
 func (o *securePortOptions) clientAuthorities(client kubernetes.Interface, logger *slog.Logger) (func() *x509.CertPool, *secureserving.Authorities, error) {
 	switch {
 	case o.clientCA != "":
-		pool, err := certPool(o.clientCA)
+		pool, err := pki.LoadPool(o.clientCA)
 		return func() *x509.CertPool { return pool }, nil, err
 	case o.skipAuthorityLookup:
 		return nil, nil, nil

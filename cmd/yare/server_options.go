@@ -8,6 +8,9 @@ import (
 	"slices"
 
 	"github.com/spf13/pflag"
+
+	"github.com/yare-io/yare/cmd/yare/addresses"
+	"github.com/yare-io/yare/cmd/yare/kubeapiserver"
 )
 
 const defaultDataDir = "/var/lib/yare"
@@ -22,10 +25,11 @@ type serverOptions struct {
 	tlsSANs       []string
 	clusterDomain string
 
-	api         apiServerOptions
+	api         kubeapiserver.Options
 	controllers controllerOptions
 	node        nodeOptions
 	snapshots   snapshotOptions
+	servers     serversOptions
 }
 
 // addons are the parts that --disable can leave out.
@@ -36,11 +40,12 @@ func (o *serverOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.kubeconfig, "write-kubeconfig", "", "where to write the administrator's kubeconfig (default: kubeconfig in the data dir)")
 	flags.BoolVar(&o.disableAgent, "disable-agent", false, "run the control plane only, no node on this machine")
 	flags.StringSliceVar(&o.disable, "disable", nil, fmt.Sprintf("what not to deploy, of %v", addons))
-	flags.StringVar(&o.token, "token", "", "token with which nodes join, as abcdef.0123456789abcdef (default: a random one, kept)")
+	flags.StringVar(&o.token, "token", "", "token with which nodes join, as abcdef.0123456789abcdef (default: a random one, kept); with --server, the token of that server's file join-server")
 	flags.StringSliceVar(&o.tlsSANs, "tls-san", nil, "further names and addresses of the API server in its certificate")
 	flags.StringVar(&o.clusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
-	o.api.add(flags)
+	o.api.Add(flags)
 	o.snapshots.add(flags)
+	o.servers.add(flags)
 	// Both halves have these; one flag sets them.
 	half := pflag.NewFlagSet("", pflag.ContinueOnError)
 	o.controllers.add(half)
@@ -67,38 +72,39 @@ func (o *serverOptions) complete() error {
 	if o.kubeconfig == "" {
 		o.kubeconfig = filepath.Join(dataDir, "kubeconfig")
 	}
-	if len(o.api.etcdServers) == 0 && o.api.datastore.endpoint == "" && o.api.storageBackend == "etcd3" {
-		o.api.etcdDir = filepath.Join(dataDir, "etcd")
-		o.api.etcdListen = []string{etcdSocket(dataDir)}
+	if len(o.api.EtcdServers) == 0 && o.api.Datastore.Endpoint == "" && o.api.StorageBackend == "etcd3" {
+		o.api.Embedded.Dir = filepath.Join(dataDir, "etcd")
+		o.api.Embedded.Listen = []string{etcdSocket(dataDir)}
 	}
-	if err := o.snapshots.complete(dataDir, o.api.etcdDir != ""); err != nil {
+	if err := o.snapshots.complete(dataDir, o.api.Embedded.Dir != ""); err != nil {
 		return err
 	}
-	o.api.bootstrapTokens = true
-	if o.api.opa.stateDir == "" {
-		o.api.opa.stateDir = filepath.Join(dataDir, "opa")
+	if err := o.servers.check(o.api.Embedded.Dir != ""); err != nil {
+		return err
 	}
-	o.controllers.serviceCIDR = o.api.serviceCIDR
+	o.api.BootstrapTokens = true
+	o.api.KeepPolicies(filepath.Join(dataDir, "opa"))
+	o.controllers.serviceCIDR = o.api.ServiceCIDR
 	o.controllers.allocateNodeCIDRs = true
 	o.controllers.approveServing = true
 	// Nodes join with tokens here, so expired ones are cleared away.
 	o.controllers.controllers = append(o.controllers.controllers, "token-cleaner-controller")
-	if o.api.advertiseAddress == "" && o.node.ip != "" {
-		o.api.advertiseAddress = o.node.ip
+	if o.api.AdvertiseAddress == "" && o.node.ip != "" {
+		o.api.AdvertiseAddress = o.node.ip
 	}
 	return o.node.complete(dataDir)
 }
 
 // serviceAddress is the nth address of the service range.
 func (o *serverOptions) serviceAddress(n int) (netip.Addr, error) {
-	services, err := parsePrefixes("--service-cluster-ip-range", o.api.serviceCIDR)
+	services, err := addresses.ParsePrefixes("--service-cluster-ip-range", o.api.ServiceCIDR)
 	if err != nil {
 		return netip.Addr{}, err
 	}
 	if len(services) == 0 {
 		return netip.Addr{}, errors.New("--service-cluster-ip-range is needed")
 	}
-	return nth(services[0], n)
+	return addresses.Nth(services[0], n)
 }
 
 // dnsAddress is where pods find the cluster's DNS: the tenth address, by custom.
@@ -106,7 +112,7 @@ func (o *serverOptions) dnsAddress() (netip.Addr, error) { return o.serviceAddre
 
 // hosts are the names and addresses that the API server answers to.
 func (o *serverOptions) hosts() ([]string, error) {
-	advertised, err := o.api.advertised()
+	advertised, err := o.api.Advertised()
 	if err != nil {
 		return nil, err
 	}

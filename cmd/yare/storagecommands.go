@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/yare-io/yare/cmd/yare/kubeapiserver"
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/etcd"
 	"github.com/yare-io/yare/storage/migrate"
@@ -32,31 +33,31 @@ func newStorageCommand() *cobra.Command {
 // of a server.
 type place struct {
 	flag      string
-	datastore datastoreOptions
+	datastore kubeapiserver.Datastore
 }
 
 func (p *place) add(flags *pflag.FlagSet, name, what string) {
 	p.flag = "--" + name
-	flags.StringVar(&p.datastore.endpoint, name, "", what+": postgres://..., URLs of an etcd, or the data dir of a stopped server")
-	flags.StringVar(&p.datastore.tls.CA, name+"-cafile", "", "authority that vouches for it")
-	flags.StringVar(&p.datastore.tls.Cert, name+"-certfile", "", "client certificate for it")
-	flags.StringVar(&p.datastore.tls.Key, name+"-keyfile", "", "its private key")
+	flags.StringVar(&p.datastore.Endpoint, name, "", what+": postgres://..., URLs of an etcd, or the data dir of a stopped server")
+	flags.StringVar(&p.datastore.TLS.CA, name+"-cafile", "", "authority that vouches for it")
+	flags.StringVar(&p.datastore.TLS.Cert, name+"-certfile", "", "client certificate for it")
+	flags.StringVar(&p.datastore.TLS.Key, name+"-keyfile", "", "its private key")
 }
 
 // open returns the store, and what else is to be closed after it.
 func (p *place) open(ctx context.Context, logger *slog.Logger) (storage.Store, func() error, error) {
 	nothing := func() error { return nil }
 	switch {
-	case p.datastore.endpoint == "":
+	case p.datastore.Endpoint == "":
 		return nil, nil, fmt.Errorf("%s is needed", p.flag)
-	case strings.Contains(p.datastore.endpoint, "://"):
-		store, err := p.datastore.open(ctx, logger)
+	case strings.Contains(p.datastore.Endpoint, "://"):
+		store, err := p.datastore.Open(ctx, logger)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", p.flag, err)
 		}
 		return store, nothing, nil
 	}
-	dir, err := filepath.Abs(p.datastore.endpoint)
+	dir, err := filepath.Abs(p.datastore.Endpoint)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -76,7 +77,7 @@ func (p *place) open(ctx context.Context, logger *slog.Logger) (storage.Store, f
 
 // name is what the target remembers the source by; it has no password.
 func (p *place) name() string {
-	address := p.datastore.endpoint
+	address := p.datastore.Endpoint
 	scheme, rest, ok := strings.Cut(address, "://")
 	if user := strings.LastIndex(rest, "@"); ok && user >= 0 {
 		address = scheme + "://" + rest[user+1:]
@@ -141,9 +142,9 @@ func runMigration(ctx context.Context, from, to *place, eventTTL time.Duration, 
 // false for those that the next server writes itself within seconds.
 func lifeOf(key string, eventTTL time.Duration) (time.Duration, bool) {
 	switch {
-	case strings.HasPrefix(key, registryRoot+"masterleases/"):
+	case strings.HasPrefix(key, kubeapiserver.RegistryRoot+"masterleases/"):
 		return 0, false
-	case strings.HasPrefix(key, registryRoot+"events/"):
+	case strings.HasPrefix(key, kubeapiserver.RegistryRoot+"events/"):
 		return eventTTL, true
 	}
 	return 0, true
@@ -151,7 +152,7 @@ func lifeOf(key string, eventTTL time.Duration) (time.Duration, bool) {
 
 func newReencryptCommand() *cobra.Command {
 	var at place
-	encryption, logs := &encryptionOptions{}, &logFlags{}
+	encryption, logs := &kubeapiserver.Encryption{}, &logFlags{}
 	command := &cobra.Command{
 		Use: "reencrypt", Args: cobra.NoArgs,
 		Short: "Write objects again that are not encrypted with the first key",
@@ -167,13 +168,13 @@ reached through its socket, as unix:///run/yare/etcd.sock.`,
 		},
 	}
 	at.add(command.Flags(), "datastore-endpoint", "the store")
-	command.Flags().StringVar(&encryption.file, "encryption-provider-config", "", "EncryptionConfiguration of the servers")
+	command.Flags().StringVar(&encryption.File, "encryption-provider-config", "", "EncryptionConfiguration of the servers")
 	logs.add(command.Flags())
 	return command
 }
 
-func runReencryption(ctx context.Context, at *place, encryption *encryptionOptions, out io.Writer, logger *slog.Logger) (err error) {
-	if encryption.file == "" {
+func runReencryption(ctx context.Context, at *place, encryption *kubeapiserver.Encryption, out io.Writer, logger *slog.Logger) (err error) {
+	if encryption.File == "" {
 		return errors.New("--encryption-provider-config is needed")
 	}
 	store, closePlace, err := at.open(ctx, logger)
@@ -181,12 +182,12 @@ func runReencryption(ctx context.Context, at *place, encryption *encryptionOptio
 		return err
 	}
 	defer func() { err = errors.Join(err, closePlace()) }()
-	sealed, err := encryption.seal(store, logger)
+	sealed, err := encryption.Seal(store, logger)
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
 	defer func() { err = errors.Join(err, sealed.Close()) }()
-	count, err := sealed.Rewrite(ctx, registryRoot)
+	count, err := sealed.Rewrite(ctx, kubeapiserver.RegistryRoot)
 	fmt.Fprintf(out, "encrypted %d objects anew\n", count)
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/yare-io/yare/cmd/yare/kubeapiserver"
 	"github.com/yare-io/yare/storage/etcd"
 )
 
@@ -104,7 +105,7 @@ func TestMigrationGoesFromDataDirToDataDir(t *testing.T) {
 }
 
 func TestPlacesAreNamedWithoutPasswords(t *testing.T) {
-	p := place{datastore: datastoreOptions{endpoint: "postgres://u:p@ss@db/yare"}}
+	p := place{datastore: kubeapiserver.Datastore{Endpoint: "postgres://u:p@ss@db/yare"}}
 	if got := p.name(); got != "postgres://db/yare" {
 		t.Fatal(got)
 	}

@@ -33,7 +33,8 @@ type Config struct {
 	Stores []storage.Store
 	// Faults strike in turn, one in each round.
 	Faults []Fault
-	Rounds int
+	// Plan says how many rounds there are.
+	Plan Plan
 	// Clients at work at once. Default: 6.
 	Clients int
 	// Calls are how many succeed between two faults. Default: 150.
@@ -109,7 +110,9 @@ func (r *run) work(ctx context.Context) error {
 	}
 	group.Go(func() error {
 		defer r.stop.Store(true)
-		for round := range r.Rounds {
+		began, round := time.Now(), 0
+		defer func() { r.Logger.Info("over", "rounds", round, "calls", r.succeeded.Load()) }()
+		for ; r.Plan.goesOn(round, len(r.Faults), time.Since(began)); round++ {
 			r.round.Store(int64(round))
 			if err := r.await(ctx, r.Calls); err != nil {
 				return err

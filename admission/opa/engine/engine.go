@@ -53,6 +53,8 @@ type Engine struct {
 	settings atomic.Pointer[Settings]
 	active   atomic.Pointer[prepared]
 	failures failures
+	// apart is sent to when policies run that were compiled apart.
+	apart chan struct{}
 	// running is set once Run has started OPA's plugins.
 	running atomic.Bool
 }
@@ -70,8 +72,8 @@ func New(c Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{store: newStore(c.Overlay), logger: c.Logger, metrics: newMeters(c.Registerer), memory: newWatchdog()}
-	e.store.inspect = e.inspect
+	e := &Engine{store: newStore(c.Overlay), logger: c.Logger, metrics: newMeters(c.Registerer), memory: newWatchdog(), apart: make(chan struct{}, 1)}
+	e.store.inspect, e.store.list, e.store.text = e.inspect, e.listPolicies, e.policy
 	e.metrics.readiness(c.Registerer, e.Ready)
 	settings, err := ParseSettings(settingsOf(boot))
 	if err != nil {
@@ -80,7 +82,7 @@ func New(c Config) (*Engine, error) {
 	e.settings.Store(settings)
 	logger := newLogger(c.Logger)
 	options := []func(*plugins.Manager){
-		plugins.Logger(logger), plugins.ConsoleLogger(logger), plugins.WithHooks(hooks.New(keeper{})),
+		plugins.Logger(logger), plugins.ConsoleLogger(logger), plugins.WithHooks(hooks.New(keeper{}, activations{e.store})),
 		plugins.GracefulShutdownPeriod(int(stopTimeout / time.Second)),
 	}
 	if c.Registerer != nil {
@@ -134,6 +136,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.running.Store(true)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return e.reload(ctx, known) })
+	group.Go(func() error { return e.settle(ctx) })
 	group.Go(func() error { return e.memory.run(ctx) })
 	return group.Wait()
 }

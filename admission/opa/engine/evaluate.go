@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,19 +31,21 @@ type Decision struct {
 	Findings []Finding
 }
 
-// Input is what policies see as input.
-type Input struct {
-	Value map[string]any
-	// Path names the question in the decision log.
-	Path string
+// Input is what policies see as input. It is asked for only when there are
+// rules to evaluate.
+type Input interface {
+	// Document is the input as encoding/json would decode it.
+	Document() (map[string]any, error)
+	// Value is the document as a policy value.
+	Value() (ast.Value, error)
 }
 
 // ErrLimit is an evaluation that took more time or memory than it may.
 var ErrLimit = errors.New("the evaluation was stopped")
 
-// Decide evaluates the rules of a phase. An error means that there is no
-// decision.
-func (e *Engine) Decide(ctx context.Context, phase Phase, input Input) (*Decision, error) {
+// Decide evaluates the rules of a phase. path names the question in the decision
+// log. An error means that there is no decision.
+func (e *Engine) Decide(ctx context.Context, phase Phase, path string, input Input) (*Decision, error) {
 	if err := e.Ready(); err != nil {
 		return nil, err
 	}
@@ -53,23 +57,35 @@ func (e *Engine) Decide(ctx context.Context, phase Phase, input Input) (*Decisio
 	// Which policies run is read inside the transaction: data and policies of
 	// different bundles never meet.
 	active := e.active.Load()
-	asked := active.phases[phase]
-	if asked == nil {
+	asked := active.queries(phase)
+	if len(asked) == 0 {
 		return &Decision{}, nil
 	}
 	began := time.Now()
 	decision := &Decision{ID: uuid.NewString()}
 	decision.Findings, err = e.evaluate(ctx, asked, txn, input)
 	e.metrics.observe(phase, time.Since(began), err)
-	return decision, errors.Join(err, e.log(ctx, txn, active, decision, input, began, err))
+	return decision, errors.Join(err, e.log(ctx, txn, active, decision, path, input, began, err))
 }
 
-func (e *Engine) evaluate(ctx context.Context, asked *query, txn storage.Transaction, input Input) ([]Finding, error) {
-	results, err := e.bounded(ctx, asked.eval, rego.EvalTransaction(txn), rego.EvalParsedInput(ast.LazyObject(input.Value)))
+// evaluate asks all queries, and orders what they say by path of the rule.
+func (e *Engine) evaluate(ctx context.Context, asked []*query, txn storage.Transaction, input Input) ([]Finding, error) {
+	value, err := input.Value()
 	if err != nil {
 		return nil, err
 	}
-	return findings(asked.entries, results), nil
+	var found []Finding
+	for _, q := range asked {
+		results, err := e.bounded(ctx, q.eval, rego.EvalTransaction(txn), rego.EvalParsedInput(value))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, findings(q.entries, results)...)
+	}
+	if len(asked) > 1 {
+		slices.SortStableFunc(found, func(a, b Finding) int { return strings.Compare(a.Path, b.Path) })
+	}
+	return found, nil
 }
 
 // Evaluate runs another query than that of bundles, within the same limits.
@@ -85,7 +101,11 @@ func (e *Engine) bounded(ctx context.Context, query rego.PreparedEvalQuery, opti
 	stop := topdown.NewCancel()
 	defer context.AfterFunc(ctx, stop.Cancel)()
 	watched := e.memory.watch(settings.MemoryLimitMiB<<20, stop.Cancel)
-	results, err := query.Eval(ctx, append(options, rego.EvalExternalCancel(stop))...)
+	options = append(options, rego.EvalExternalCancel(stop))
+	if tracer, ok := ctx.Value(tracerKey{}).(topdown.QueryTracer); ok {
+		options = append(options, rego.EvalQueryTracer(tracer))
+	}
+	results, err := query.Eval(ctx, options...)
 	exceeded := watched()
 	switch {
 	case err == nil:
@@ -96,6 +116,13 @@ func (e *Engine) bounded(ctx context.Context, query rego.PreparedEvalQuery, opti
 		return nil, context.Cause(ctx)
 	}
 	return nil, err
+}
+
+type tracerKey struct{}
+
+// WithTracer makes evaluations in the context be traced.
+func WithTracer(ctx context.Context, tracer topdown.QueryTracer) context.Context {
+	return context.WithValue(ctx, tracerKey{}, tracer)
 }
 
 // findings takes the values of rules out of the results; an undefined rule has
@@ -115,14 +142,18 @@ func findings(entries []Entry, results rego.ResultSet) []Finding {
 
 // log hands the decision over to OPA's decision log, if there is one. The log
 // has a bounded buffer and drops what does not fit.
-func (e *Engine) log(ctx context.Context, txn storage.Transaction, active *prepared, d *Decision, input Input, began time.Time, failure error) error {
+func (e *Engine) log(ctx context.Context, txn storage.Transaction, active *prepared, d *Decision, path string, input Input, began time.Time, failure error) error {
 	plugin := e.decisionLog()
 	if plugin == nil {
 		return nil
 	}
-	var said, asked any = d.results(), input.Value
-	err := plugin.Log(ctx, &server.Info{
-		Txn: txn, Bundles: active.bundles, DecisionID: d.ID, Path: input.Path, Timestamp: began,
+	document, err := input.Document()
+	if err != nil {
+		return err
+	}
+	var said, asked any = d.results(), document
+	err = plugin.Log(ctx, &server.Info{
+		Txn: txn, Bundles: active.bundles, DecisionID: d.ID, Path: path, Timestamp: began,
 		Input: &asked, Results: &said, Error: failure,
 	})
 	if err != nil {

@@ -2,14 +2,13 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/bundle"
-	"github.com/open-policy-agent/opa/v1/plugins"
 	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/server"
 	"github.com/open-policy-agent/opa/v1/storage"
@@ -40,8 +39,46 @@ var outside = []string{"http.send", "net.lookup_ip_addr", "opa.runtime"}
 // prepared is what runs: the compiled queries of one set of policies. It is
 // immutable.
 type prepared struct {
-	phases  [2]*query
+	// units are the bundles' policies, by name of the bundle.
+	units   map[string]*unit
+	groups  []*group
 	bundles map[string]server.BundleInfo
+}
+
+// group is units that are compiled together, and the queries for their rules.
+type group struct {
+	units    map[string]*unit
+	compiler *ast.Compiler
+	phases   [2]*query
+	// ready: the queries are there.
+	ready bool
+}
+
+// queries are those of a phase.
+func (p *prepared) queries(phase Phase) []*query {
+	var asked []*query
+	for _, g := range p.groups {
+		if g.phases[phase] != nil {
+			asked = append(asked, g.phases[phase])
+		}
+	}
+	return asked
+}
+
+// compiler is the one for what OPA itself asks: masks of the decision log,
+// which are in the package system.
+func (p *prepared) compiler() *ast.Compiler {
+	for _, g := range p.groups {
+		for _, u := range g.units {
+			if u.has(systemPackage) {
+				return g.compiler
+			}
+		}
+	}
+	if len(p.groups) > 0 {
+		return p.groups[0].compiler
+	}
+	return nil
 }
 
 // query asks for all rules of a phase at once, so that what they have in common
@@ -59,42 +96,45 @@ type Entry struct {
 	Rule string
 }
 
-// inspect prepares the policies of a transaction that is about to be committed.
-func (e *Engine) inspect(ctx context.Context, txn storage.Transaction, brought *storage.Context) (func(), error) {
-	next, err := e.prepare(ctx, txn, plugins.GetCompilerOnContext(brought))
-	if err != nil {
-		return nil, err
+// newGroup compiles units.
+func (e *Engine) newGroup(units map[string]*unit) (*group, error) {
+	modules := map[string]*ast.Module{}
+	for _, u := range units {
+		maps.Copy(modules, u.modules)
 	}
-	return func() { e.active.Store(next) }, nil
+	compiler := ast.NewCompiler().WithEnablePrintStatements(false)
+	if compiler.Compile(modules); compiler.Failed() {
+		return nil, compiler.Errors
+	}
+	return &group{units: units, compiler: compiler}, nil
 }
 
-// prepare compiles the queries for the rules that the policies have.
-func (e *Engine) prepare(ctx context.Context, txn storage.Transaction, compiler *ast.Compiler) (*prepared, error) {
+// prepare compiles the queries for the rules that a group's units have.
+func (e *Engine) prepare(ctx context.Context, txn storage.Transaction, g *group) error {
 	settings := e.Settings()
-	if err := forbidden(compiler, settings.AllowBuiltins); err != nil {
-		return nil, err
+	if err := forbidden(g.compiler, settings.AllowBuiltins); err != nil {
+		return err
 	}
-	next := &prepared{}
-	for phase := range next.phases {
-		entries := entriesOf(compiler, settings.Packages, rules[phase])
+	for phase := range g.phases {
+		entries := entriesOf(g.units, settings.Packages, rules[phase])
+		g.phases[phase] = nil
 		if len(entries) == 0 {
 			continue
 		}
 		eval, err := rego.New(
 			rego.ParsedQuery(queryFor(entries)),
-			rego.Compiler(compiler),
+			rego.Compiler(g.compiler),
 			rego.Store(e.store),
 			rego.Transaction(txn),
 			rego.StrictBuiltinErrors(settings.StrictBuiltinErrors),
 		).PrepareForEval(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("preparing the query: %w", err)
+			return fmt.Errorf("preparing the query: %w", err)
 		}
-		next.phases[phase] = &query{eval, entries}
+		g.phases[phase] = &query{eval, entries}
 	}
-	var err error
-	next.bundles, err = e.revisions(ctx, txn)
-	return next, err
+	g.ready = true
+	return nil
 }
 
 // forbidden finds builtins that policies may not call.
@@ -112,20 +152,22 @@ func forbidden(compiler *ast.Compiler, allowed []string) error {
 
 // entriesOf finds the rules with a meaning in the packages that count and in
 // those below them, ordered by path.
-func entriesOf(compiler *ast.Compiler, packages, names []string) []Entry {
+func entriesOf(units map[string]*unit, packages, names []string) []Entry {
 	found := map[string]Entry{}
-	for _, module := range compiler.Modules {
-		path := strings.TrimPrefix(module.Package.Path.String(), "data.")
-		if !counts(path, packages) {
-			continue
-		}
-		for _, rule := range module.Rules {
-			name := rule.Head.Ref()[0].String()
-			if len(rule.Head.Args) > 0 || !slices.Contains(names, name) || path == systemPackage && name != "main" {
+	for _, u := range units {
+		for _, module := range u.modules {
+			path := strings.TrimPrefix(module.Package.Path.String(), "data.")
+			if !counts(path, packages) {
 				continue
 			}
-			ref := module.Package.Path.Append(ast.StringTerm(name)).String()
-			found[ref] = Entry{Path: ref, Rule: name}
+			for _, rule := range module.Rules {
+				name := rule.Head.Ref()[0].String()
+				if len(rule.Head.Args) > 0 || !slices.Contains(names, name) || path == systemPackage && name != "main" {
+					continue
+				}
+				ref := module.Package.Path.Append(ast.StringTerm(name)).String()
+				found[ref] = Entry{Path: ref, Rule: name}
+			}
 		}
 	}
 	entries := make([]Entry, 0, len(found))
@@ -159,11 +201,7 @@ func queryFor(entries []Entry) ast.Body {
 }
 
 // revisions of the bundles as they stand in a transaction.
-func (e *Engine) revisions(ctx context.Context, txn storage.Transaction) (map[string]server.BundleInfo, error) {
-	names, err := bundle.ReadBundleNamesFromStore(ctx, e.store, txn)
-	if err != nil && !storage.IsNotFound(err) {
-		return nil, err
-	}
+func (e *Engine) revisions(ctx context.Context, txn storage.Transaction, names []string) (map[string]server.BundleInfo, error) {
 	found := make(map[string]server.BundleInfo, len(names))
 	for _, name := range names {
 		revision, err := bundle.ReadBundleRevisionFromStore(ctx, e.store, txn, name)
@@ -177,15 +215,17 @@ func (e *Engine) revisions(ctx context.Context, txn storage.Transaction) (map[st
 
 // reprepare prepares the policies that run for other settings.
 func (e *Engine) reprepare(ctx context.Context) error {
-	compiler := e.manager.GetCompiler()
-	if compiler == nil {
-		return errors.New("no policy is loaded yet")
-	}
 	return storage.Txn(ctx, e.store, storage.TransactionParams{}, func(txn storage.Transaction) error {
-		next, err := e.prepare(ctx, txn, compiler)
-		if err == nil {
-			e.active.Store(next)
+		before := e.active.Load()
+		next := *before
+		next.groups = make([]*group, len(before.groups))
+		for i, g := range before.groups {
+			next.groups[i] = &group{units: g.units, compiler: g.compiler}
+			if err := e.prepare(ctx, txn, next.groups[i]); err != nil {
+				return err
+			}
 		}
-		return err
+		e.active.Store(&next)
+		return nil
 	})
 }

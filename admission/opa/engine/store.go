@@ -3,9 +3,10 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 
-	"github.com/open-policy-agent/opa/v1/plugins"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 )
@@ -24,9 +25,15 @@ type Overlay interface {
 type store struct {
 	storage.Store
 	overlay Overlay
-	// inspect is asked about a transaction that brings a compiler, and returns
+	// inspect is asked about a transaction that may change policies, and returns
 	// what to do when the transaction is in force; both run one at a time.
-	inspect func(context.Context, storage.Transaction, *storage.Context) (func(), error)
+	inspect func(context.Context, storage.Transaction, *storage.Context, *activation) (func(), error)
+	// list and text say which policies a transaction that activates a bundle
+	// sees, and what those are that are not in the store.
+	list func(context.Context, storage.Transaction, *activation, []string) ([]string, error)
+	text func(id string) []byte
+	// activating is the bundle that the transaction under way brings.
+	activating atomic.Pointer[activation]
 
 	mu       sync.Mutex
 	contexts map[uint64]*storage.Context
@@ -62,10 +69,10 @@ func (s *store) forget(txn storage.Transaction) *storage.Context {
 // aborted.
 func (s *store) Commit(ctx context.Context, txn storage.Transaction) error {
 	brought := s.forget(txn)
-	if s.inspect == nil || brought == nil || plugins.GetCompilerOnContext(brought) == nil {
+	if s.inspect == nil || brought == nil {
 		return s.Store.Commit(ctx, txn)
 	}
-	enforce, err := s.inspect(ctx, txn, brought)
+	enforce, err := s.inspect(ctx, txn, brought, s.activating.Swap(nil))
 	if err != nil {
 		s.Store.Abort(ctx, txn)
 		return fmt.Errorf("policy not activated: %w", err)
@@ -74,20 +81,49 @@ func (s *store) Commit(ctx context.Context, txn storage.Transaction) error {
 	return s.Store.Commit(ctx, txn)
 }
 
+// ListPolicies implements storage.Policy.
+func (s *store) ListPolicies(ctx context.Context, txn storage.Transaction) ([]string, error) {
+	ids, err := s.Store.ListPolicies(ctx, txn)
+	arriving := s.activating.Load()
+	if err != nil || arriving == nil || !s.brings(txn) {
+		return ids, err
+	}
+	return s.list(ctx, txn, arriving, ids)
+}
+
+// GetPolicy implements storage.Policy.
+func (s *store) GetPolicy(ctx context.Context, txn storage.Transaction, id string) ([]byte, error) {
+	if strings.HasPrefix(id, standIn) && s.brings(txn) {
+		if text := s.text(id); text != nil {
+			return text, nil
+		}
+	}
+	return s.Store.GetPolicy(ctx, txn, id)
+}
+
+// brings reports whether a transaction may bring policies.
+func (s *store) brings(txn storage.Transaction) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.contexts[txn.ID()] != nil
+}
+
 // enforceKey is where a transaction keeps what to do while it is committed.
 type enforceKey struct{}
 
 // onCommit runs while no transaction is open, so that data and policy change
 // for all who read at the same time.
 func onCommit(_ context.Context, _ storage.Transaction, event storage.TriggerEvent) {
-	if enforce, ok := event.Context.Get(enforceKey{}).(func()); ok {
+	if enforce, ok := event.Context.Get(enforceKey{}).(func()); ok && enforce != nil {
 		enforce()
 	}
 }
 
 // Abort implements storage.Store.
 func (s *store) Abort(ctx context.Context, txn storage.Transaction) {
-	s.forget(txn)
+	if s.forget(txn) != nil {
+		s.activating.Store(nil)
+	}
 	s.Store.Abort(ctx, txn)
 }
 

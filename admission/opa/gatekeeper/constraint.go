@@ -44,6 +44,9 @@ type constraint struct {
 	parameters ast.Value
 }
 
+// id names a constraint among all.
+func (c *constraint) id() string { return c.kind + "/" + c.name }
+
 // parseConstraint reads a constraint of any kind.
 func parseConstraint(object *unstructured.Unstructured) (*constraint, error) {
 	var spec constraintSpec

@@ -80,12 +80,12 @@ func (f *Follower) refresh(ctx context.Context) error {
 	if f.Checker.Ready() && slices.Equal(now, f.seen) {
 		return nil
 	}
-	library, problems := Compile(ctx, objects, f.Store)
-	if library == nil {
-		return problems
+	library, problems, err := Compiler{Store: f.Store}.Compile(ctx, objects)
+	if err != nil {
+		return err
 	}
-	if problems != nil {
-		f.Logger.Error("Wrong templates or constraints are not in force", "err", problems)
+	for _, problem := range problems {
+		f.Logger.Error("A wrong template or constraint is not in force", "err", problem)
 	}
 	f.Checker.Use(library)
 	f.seen = now

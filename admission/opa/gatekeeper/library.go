@@ -21,7 +21,10 @@ import (
 // Library is a set of templates and constraints, compiled. It is immutable.
 type Library struct {
 	query       *rego.PreparedEvalQuery
-	constraints []*constraint
+	constraints map[string]*constraint
+	// byKind are the constraints that name kinds, by each of these; those that
+	// do not are under "".
+	byKind map[string][]*constraint
 }
 
 // Violation is what a constraint says against an object.
@@ -31,50 +34,81 @@ type Violation struct {
 	Actions    []Action
 }
 
+// Problem is what is wrong with a template or constraint.
+type Problem struct {
+	Object *unstructured.Unstructured
+	Err    error
+}
+
+// Error implements error.
+func (p Problem) Error() string {
+	return fmt.Sprintf("%s %s: %v", p.Object.GetKind(), p.Object.GetName(), p.Err)
+}
+
+// Compiler makes libraries.
+type Compiler struct {
+	// Store is where policies read data.inventory.
+	Store storage.Store
+	// AsWritten leaves the rules of templates as they are, so that a trace shows
+	// them; else they are evaluated as far as a constraint's parameters decide.
+	AsWritten bool
+}
+
 // Compile makes a library of templates and constraints. Objects that are wrong
-// are left out of it, each with an error that names it; the rest is in force.
-// Policies read data.inventory from the store.
-func Compile(ctx context.Context, objects []*unstructured.Unstructured, store storage.Store) (*Library, error) {
-	var errs []error
+// are left out of it, each with a problem; the rest is in force. An error means
+// that there is no library.
+func (c Compiler) Compile(ctx context.Context, objects []*unstructured.Unstructured) (*Library, []Problem, error) {
+	var problems []Problem
 	templates := map[string]*template{}
 	for _, object := range objects {
 		if object.GroupVersionKind().Group != TemplateGroup {
 			continue
 		}
 		parsed, err := parseTemplate(object)
-		if err == nil {
-			err = compileAlone(parsed)
-		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("ConstraintTemplate %s: %w", object.GetName(), err))
+			problems = append(problems, Problem{object, err})
 			continue
 		}
+		parsed.special = parsed.special && !c.AsWritten
 		templates[parsed.kind] = parsed
 	}
-	library := &Library{}
+	library := &Library{constraints: map[string]*constraint{}, byKind: map[string][]*constraint{}}
+	modules := map[string]*ast.Module{}
 	for _, object := range objects {
 		if object.GroupVersionKind().Group != ConstraintGroup {
 			continue
 		}
-		if err := library.add(object, templates); err != nil {
-			errs = append(errs, fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err))
+		if err := library.add(ctx, object, templates, modules); err != nil {
+			problems = append(problems, Problem{object, err})
 		}
 	}
-	if err := library.prepare(ctx, templates, store); err != nil {
-		return nil, errors.Join(append(errs, err)...)
-	}
-	return library, errors.Join(errs...)
+	return library, problems, library.prepare(ctx, modules, c.Store)
 }
 
-func (l *Library) add(object *unstructured.Unstructured, templates map[string]*template) error {
-	if templates[object.GetKind()] == nil {
+// add reads a constraint, and adds to the modules what it is asked by.
+func (l *Library) add(ctx context.Context, object *unstructured.Unstructured, templates map[string]*template, modules map[string]*ast.Module) error {
+	of := templates[object.GetKind()]
+	if of == nil {
 		return errors.New("there is no working ConstraintTemplate of this kind")
 	}
 	parsed, err := parseConstraint(object)
-	if err == nil {
-		l.constraints = append(l.constraints, parsed)
+	if err != nil {
+		return err
 	}
-	return err
+	if l.constraints[parsed.id()] != nil {
+		return errors.New("there are two of this name")
+	}
+	rules, err := rulesFor(ctx, of, parsed)
+	if err != nil {
+		return err
+	}
+	maps.Copy(modules, of.modules)
+	maps.Copy(modules, rules)
+	l.constraints[parsed.id()] = parsed
+	for _, kind := range parsed.match.kindNames() {
+		l.byKind[kind] = append(l.byKind[kind], parsed)
+	}
+	return nil
 }
 
 // Len is how many constraints there are.
@@ -89,50 +123,37 @@ func capabilities() *ast.Capabilities {
 	return all
 }
 
-// compileAlone finds what is wrong with a template before it meets others.
-func compileAlone(t *template) error {
+// compileModules makes a compiler that has the modules; these stay as they are.
+func compileModules(modules map[string]*ast.Module) (*ast.Compiler, error) {
 	compiler := ast.NewCompiler().WithCapabilities(capabilities())
-	modules := make(map[string]*ast.Module, len(t.modules))
-	for file, module := range t.modules {
-		modules[file] = module.Copy()
-	}
 	if compiler.Compile(modules); compiler.Failed() {
-		return compiler.Errors
+		return nil, compiler.Errors
 	}
-	return nil
+	return compiler, nil
 }
 
-// entry asks one template with all of its constraints that concern the object.
+// entry asks the constraints that concern the object.
 const entry = `package yare.gatekeeper
 
-violations contains [kind, name, result.msg] if {
-	kind := %q
-	some name, parameters in input.constraints[kind]
-	some result in data.templates[kind].violation with input as {"review": input.review, "parameters": parameters}
+violations contains [id, object.get(result, "msg", "")] if {
+	some id in input.asked
+	some result in data.constraints[id].violation
 }
 `
 
-// prepare compiles the templates that have constraints.
-func (l *Library) prepare(ctx context.Context, templates map[string]*template, store storage.Store) error {
-	used := map[string]bool{}
-	for _, c := range l.constraints {
-		used[c.kind] = true
-	}
-	if len(used) == 0 {
+// prepare compiles the rules of all constraints.
+func (l *Library) prepare(ctx context.Context, modules map[string]*ast.Module, store storage.Store) error {
+	if len(modules) == 0 {
 		return nil
 	}
-	modules := map[string]*ast.Module{}
-	for _, kind := range slices.Sorted(maps.Keys(used)) {
-		maps.Copy(modules, templates[kind].modules)
-		module, err := ast.ParseModule("entry/"+kind, fmt.Sprintf(entry, kind))
-		if err != nil {
-			return err
-		}
-		modules["entry/"+kind] = module
+	module, err := ast.ParseModule("entry", entry)
+	if err != nil {
+		return err
 	}
-	compiler := ast.NewCompiler().WithCapabilities(capabilities())
-	if compiler.Compile(modules); compiler.Failed() {
-		return compiler.Errors
+	modules["entry"] = module
+	compiler, err := compileModules(modules)
+	if err != nil {
+		return err
 	}
 	query, err := rego.New(rego.Query("violations = data.yare.gatekeeper.violations"), rego.Compiler(compiler), rego.Store(store)).PrepareForEval(ctx)
 	l.query = &query
@@ -145,43 +166,45 @@ type evaluator interface {
 }
 
 // ask evaluates the constraints that concern the subject. request is an
-// AdmissionReview's request.
-func (l *Library) ask(ctx context.Context, e evaluator, s *subject, request map[string]any) ([]Violation, error) {
-	asked, actions := map[string]any{}, map[[2]string][]Action{}
-	for _, c := range l.constraints {
-		if len(c.actions) == 0 || !c.match.matches(s) {
-			continue
+// AdmissionReview's request; it is asked for when any does.
+func (l *Library) ask(ctx context.Context, e evaluator, s *subject, request func() (ast.Value, error)) ([]Violation, error) {
+	asked := make([]*ast.Term, 0, len(l.constraints))
+	for _, candidates := range [][]*constraint{l.byKind[s.kind.Kind], l.byKind[""]} {
+		for _, c := range candidates {
+			if len(c.actions) > 0 && c.match.matches(s) {
+				asked = append(asked, ast.StringTerm(c.id()))
+			}
 		}
-		ofKind, ok := asked[c.kind].(map[string]any)
-		if !ok {
-			ofKind = map[string]any{}
-			asked[c.kind] = ofKind
-		}
-		ofKind[c.name] = c.parameters
-		actions[[2]string{c.kind, c.name}] = c.actions
 	}
 	if len(asked) == 0 {
 		return nil, nil
 	}
-	results, err := e.Evaluate(ctx, *l.query, ast.LazyObject(map[string]any{"review": request, "constraints": asked}))
+	review, err := request()
 	if err != nil {
 		return nil, err
 	}
-	return violations(results, actions)
+	results, err := e.Evaluate(ctx, *l.query, ast.LazyObject(map[string]any{"review": review, "asked": ast.NewArray(asked...)}))
+	if err != nil {
+		return nil, err
+	}
+	return l.violations(results)
 }
 
 // violations reads the results, ordered by kind, name and message.
-func violations(results rego.ResultSet, actions map[[2]string][]Action) ([]Violation, error) {
+func (l *Library) violations(results rego.ResultSet) ([]Violation, error) {
 	var found []Violation
 	for _, result := range results {
 		rows, _ := result.Bindings["violations"].([]any)
 		for _, row := range rows {
 			cells, ok := row.([]any)
-			if !ok || len(cells) != 3 {
+			if !ok || len(cells) != 2 || l.constraints[fmt.Sprint(cells[0])] == nil {
 				return nil, fmt.Errorf("unexpected result of constraints: %v", row)
 			}
-			v := Violation{Kind: fmt.Sprint(cells[0]), Name: fmt.Sprint(cells[1]), Message: fmt.Sprint(cells[2])}
-			v.Actions = actions[[2]string{v.Kind, v.Name}]
+			c := l.constraints[fmt.Sprint(cells[0])]
+			v := Violation{Kind: c.kind, Name: c.name, Message: fmt.Sprint(cells[1]), Actions: c.actions}
+			if v.Message == "" {
+				v.Message = "refused by " + c.id()
+			}
 			found = append(found, v)
 		}
 	}

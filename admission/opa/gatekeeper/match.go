@@ -73,6 +73,23 @@ func (m *match) matches(s *subject) bool {
 		m.matchesNamespace(s) && m.matchesLabels(s) && m.matchesNamespaceLabels(s)
 }
 
+// kindNames are the kinds that can match, of any group; "" alone stands for
+// all.
+func (m *match) kindNames() []string {
+	var names []string
+	for _, k := range m.Kinds {
+		if len(k.Kinds) == 0 || slices.Contains(k.Kinds, "*") {
+			return []string{""}
+		}
+		names = append(names, k.Kinds...)
+	}
+	if len(names) == 0 {
+		return []string{""}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 func (m *match) matchesKind(kind schema.GroupVersionKind) bool {
 	if len(m.Kinds) == 0 {
 		return true

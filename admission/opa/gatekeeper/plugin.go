@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/open-policy-agent/opa/v1/ast"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
@@ -42,7 +43,8 @@ func Concerns(a *admission.Attributes) bool {
 // Check asks all constraints that concern the request. The answer is what they
 // deny; of what they warn, the request is told. An error means that there is
 // no answer. namespace is the one that the object is in, or is; it may be nil.
-func (c *Checker) Check(ctx context.Context, a *admission.Attributes, namespace *corev1.Namespace) ([]string, error) {
+// r is the request's review.
+func (c *Checker) Check(ctx context.Context, a *admission.Attributes, namespace *corev1.Namespace, r *review.Review) ([]string, error) {
 	library := c.library.Load()
 	if library == nil {
 		return nil, errors.New("the constraints are not loaded yet")
@@ -50,22 +52,36 @@ func (c *Checker) Check(ctx context.Context, a *admission.Attributes, namespace 
 	if library.Len() == 0 || !Concerns(a) {
 		return nil, nil
 	}
-	request, err := review.Request(a, namespace)
-	if err != nil {
-		return nil, err
-	}
-	if a.Operation == admission.Delete {
-		// Gatekeeper shows what is deleted as the object.
-		request["object"] = request["oldObject"]
-	}
-	if namespace != nil {
-		request["_unstable"] = map[string]any{"namespace": request["namespaceObject"]}
-	}
-	found, err := library.ask(ctx, c.evaluator, subjectOf(a, namespace), request)
+	found, err := library.ask(ctx, c.evaluator, subjectOf(a, namespace), func() (ast.Value, error) { return asGatekeeper(a, r) })
 	if err != nil {
 		return nil, err
 	}
 	return enforce(a, found), nil
+}
+
+// asGatekeeper is the request as Gatekeeper shows it: what is deleted is the
+// object, and the namespace is in another place too.
+func asGatekeeper(a *admission.Attributes, r *review.Review) (ast.Value, error) {
+	whole, err := r.Value()
+	if err != nil {
+		return nil, err
+	}
+	request := whole.(ast.Object).Get(ast.StringTerm("request")).Value.(ast.Object)
+	namespace := request.Get(ast.StringTerm("namespaceObject"))
+	if a.Operation != admission.Delete && namespace == nil {
+		return request, nil
+	}
+	shown := map[string]any{}
+	for _, key := range request.Keys() {
+		shown[string(key.Value.(ast.String))] = request.Get(key).Value
+	}
+	if a.Operation == admission.Delete {
+		shown["object"] = shown["oldObject"]
+	}
+	if namespace != nil {
+		shown["_unstable"] = map[string]any{"namespace": namespace.Value}
+	}
+	return ast.LazyObject(shown), nil
 }
 
 // enforce returns what is denied.

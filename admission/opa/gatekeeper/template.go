@@ -48,6 +48,10 @@ const admissionTarget = "admission.k8s.gatekeeper.sh"
 type template struct {
 	kind    string
 	modules map[string]*ast.Module
+	// compiler has the modules alone.
+	compiler *ast.Compiler
+	// special: its rules may be evaluated as far as parameters decide.
+	special bool
 }
 
 // source is the Rego of a template.
@@ -84,7 +88,12 @@ func parseTemplate(object *unstructured.Unstructured) (*template, error) {
 			return nil, err
 		}
 	}
-	return t, t.move()
+	if err := t.move(); err != nil {
+		return nil, err
+	}
+	t.special = canSpecialize(t.modules)
+	t.compiler, err = compileModules(t.modules)
+	return t, err
 }
 
 // source picks the Rego of the one target.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
+	"github.com/open-policy-agent/opa/v1/ast"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -16,20 +17,59 @@ import (
 	"github.com/yare-io/yare/admission"
 )
 
-// Document is the AdmissionReview of a request, of admission.k8s.io/v1, as
-// encoding/json would decode it but with int64 for whole numbers. namespace is
-// the object's, or nil; policies see it as request.namespaceObject. Nothing of
-// the document may be changed: parts of it may be shared.
-func Document(a *admission.Attributes, namespace *corev1.Namespace) (map[string]any, error) {
-	request, err := Request(a, namespace)
+// Review is a request's AdmissionReview, of admission.k8s.io/v1. It is made when
+// it is first asked for, and belongs to one goroutine. Nothing of it may be
+// changed: parts of it may be shared.
+type Review struct {
+	about     *admission.Attributes
+	namespace *corev1.Namespace
+	document  map[string]any
+	value     ast.Value
+}
+
+// New returns the review of a request as it is now. namespace is the object's,
+// or nil; policies see it as request.namespaceObject.
+func New(a *admission.Attributes, namespace *corev1.Namespace) *Review {
+	return &Review{about: a, namespace: namespace}
+}
+
+// Document is the review as encoding/json would decode it, but with int64 for
+// whole numbers.
+func (r *Review) Document() (map[string]any, error) {
+	if r.document == nil {
+		request, err := request(r.about, r.namespace)
+		if err != nil {
+			return nil, err
+		}
+		r.document = map[string]any{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+	}
+	return r.document, nil
+}
+
+// Value is the review as policies see it. What one evaluation has looked at is
+// there for the next.
+func (r *Review) Value() (ast.Value, error) {
+	if r.value == nil {
+		document, err := r.Document()
+		if err != nil {
+			return nil, err
+		}
+		r.value = ast.LazyObject(document)
+	}
+	return r.value, nil
+}
+
+// Request is the review's request alone.
+func (r *Review) Request() (map[string]any, error) {
+	document, err := r.Document()
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}, nil
+	return document["request"].(map[string]any), nil
 }
 
-// Request is the request of the document alone.
-func Request(a *admission.Attributes, namespace *corev1.Namespace) (map[string]any, error) {
+// request is the request of the document.
+func request(a *admission.Attributes, namespace *corev1.Namespace) (map[string]any, error) {
 	request := map[string]any{
 		"uid":             uuid.NewString(),
 		"kind":            kind(a.Kind),

@@ -50,9 +50,13 @@ func definitions() *registry.Resource {
 			PrepareForDelete: registry.Prepare(announceDeletion),
 		},
 		Subresources: []registry.Subresource{row.Status(registry.Strategy{
-			PrepareForUpdate: registry.PrepareUpdate(func(d, old *Definition) { d.Spec = old.Spec }),
-			ValidateUpdate:   validateStatusUpdate,
-			RequireVersion:   true,
+			PrepareForUpdate: registry.PrepareUpdate(func(d, old *Definition) {
+				d.Spec = old.Spec
+				metav1.ResetObjectMetaForStatus(&d.ObjectMeta, &old.ObjectMeta)
+			}),
+			ValidateUpdate: validateStatusUpdate,
+			RequireVersion: true,
+			Untouched:      []string{"spec", "metadata"},
 		})},
 		Columns: columns(),
 	}

@@ -37,6 +37,12 @@ func Scale[T interface {
 				return nil
 			},
 			Validate: func(o runtime.Object) field.ErrorList { return validateScale(o.(*autoscalingv1.Scale)) },
+			Columns: []registry.Column{
+				Text("Name", func(s *autoscalingv1.Scale) any { return s.Name }),
+				Integer("Desired", func(s *autoscalingv1.Scale) any { return int64(s.Spec.Replicas) }),
+				Integer("Available", func(s *autoscalingv1.Scale) any { return int64(s.Status.Replicas) }),
+				AgeColumn(),
+			},
 		},
 	}
 }

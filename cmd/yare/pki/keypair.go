@@ -136,6 +136,19 @@ func readKey(file string) (crypto.Signer, error) {
 	return signer, nil
 }
 
+// LoadPool reads the authorities in a file; there must be one at least.
+func LoadPool(file string) (*x509.CertPool, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s: %w", file, errors.New("no certificate found"))
+	}
+	return pool, nil
+}
+
 // ParseCertificates reads the certificates in PEM data, at least one.
 func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate

@@ -1,0 +1,111 @@
+package kubeapiserver
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+)
+
+// opaOptions are what the flags about OPA set. Without any, there is no OPA.
+type opaOptions struct {
+	configFile string
+	bundles    []string
+	key        string
+	stateDir   string
+}
+
+func (o *opaOptions) add(flags *pflag.FlagSet) {
+	flags.StringVar(&o.configFile, "opa-config-file", "", "OPA's configuration: services, bundles, discovery, keys, decision_logs, status; plugins.kubernetes_admission has the settings of admission")
+	flags.StringSliceVar(&o.bundles, "opa-bundle", nil, "policies to decide on requests by: a directory, a bundle file, or the HTTP(S) URL of one")
+	flags.StringVar(&o.key, "opa-bundle-verification-key", "", "PEM file with the public key by which every --opa-bundle must be signed")
+	flags.StringVar(&o.stateDir, "opa-state-dir", "", "where the last good policy bundles are kept for the next start (default: opa in the data dir)")
+}
+
+func (o *opaOptions) enabled() bool { return o.configFile != "" || len(o.bundles) > 0 }
+
+// flagKey names the key of --opa-bundle-verification-key in the configuration:
+// what opa build calls the key it signs with.
+const flagKey = "default"
+
+// config is OPA's configuration: the file, and in it what the flags say.
+func (o *opaOptions) config() ([]byte, error) {
+	config := map[string]any{}
+	if o.configFile != "" {
+		raw, err := os.ReadFile(o.configFile)
+		if err != nil {
+			return nil, fmt.Errorf("--opa-config-file: %w", err)
+		}
+		if err := yaml.UnmarshalStrict(raw, &config); err != nil {
+			return nil, fmt.Errorf("--opa-config-file %s: %w", o.configFile, err)
+		}
+	}
+	if o.key != "" {
+		if len(o.bundles) == 0 {
+			return nil, errors.New("--opa-bundle-verification-key is for --opa-bundle, and there is none")
+		}
+		raw, err := os.ReadFile(o.key)
+		if err != nil {
+			return nil, fmt.Errorf("--opa-bundle-verification-key: %w", err)
+		}
+		if err := put(config, "keys", flagKey, map[string]any{"key": string(raw)}); err != nil {
+			return nil, err
+		}
+	}
+	for i, location := range o.bundles {
+		if err := o.addBundle(config, fmt.Sprintf("opa-bundle-%d", i+1), location); err != nil {
+			return nil, fmt.Errorf("--opa-bundle %s: %w", location, err)
+		}
+	}
+	return yaml.Marshal(config)
+}
+
+// addBundle adds a bundle, and the service that it comes from.
+func (o *opaOptions) addBundle(config map[string]any, name, location string) error {
+	bundle := map[string]any{}
+	if o.key != "" {
+		bundle["signing"] = map[string]any{"keyid": flagKey}
+	}
+	if strings.HasPrefix(location, "http://") || strings.HasPrefix(location, "https://") {
+		u, err := url.Parse(location)
+		if err != nil {
+			return err
+		}
+		bundle["service"], bundle["resource"] = name, strings.TrimPrefix(path.Clean(u.EscapedPath()), "/")
+		if err := put(config, "services", name, map[string]any{"url": u.Scheme + "://" + u.Host}); err != nil {
+			return err
+		}
+	} else {
+		file, err := filepath.Abs(location)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(file); err != nil {
+			return err
+		}
+		bundle["resource"] = (&url.URL{Scheme: "file", Path: file}).String()
+	}
+	return put(config, "bundles", name, bundle)
+}
+
+// put sets an entry of a section of the configuration.
+func put(config map[string]any, section, name string, value any) error {
+	if config[section] == nil {
+		config[section] = map[string]any{}
+	}
+	entries, ok := config[section].(map[string]any)
+	if !ok {
+		return fmt.Errorf("the configuration's %s must be an object, by name", section)
+	}
+	if _, taken := entries[name]; taken {
+		return fmt.Errorf("the configuration has %s.%s already", section, name)
+	}
+	entries[name] = value
+	return nil
+}
