@@ -11,16 +11,19 @@ import (
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
+// protobuf writes Go types only: objects without one are never had in it.
+const protobuf = "application/vnd.kubernetes.protobuf"
+
 const metaPackage = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
 var (
-	objectMedia = []string{"application/json", "application/yaml", "application/vnd.kubernetes.protobuf"}
-	listMedia   = append(slices.Clone(objectMedia), "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
+	objectMedia = []string{"application/json", "application/yaml", protobuf, "application/cbor"}
+	listMedia   = append(slices.Clone(objectMedia), "application/json;stream=watch", protobuf+";stream=watch", "application/cbor-seq")
 	textMedia   = append([]string{"text/plain"}, objectMedia...)
 	anyMedia    = []string{"*/*"}
-	patchMedia  = []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.StrategicMergePatchType), string(types.ApplyYAMLPatchType)}
 	// untypedPatchMedia: a strategic merge needs to know the type.
-	untypedPatchMedia = []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType)}
+	untypedPatchMedia = []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType), string(types.ApplyCBORPatchType)}
+	patchMedia        = append(slices.Clone(untypedPatchMedia), string(types.StrategicMergePatchType))
 )
 
 // builder makes the endpoints of one row.
@@ -87,6 +90,9 @@ func (b *builder) add(path string, op operation) {
 	if strings.HasSuffix(path, "{path}") {
 		op.params = append(op.params, proxyPath)
 	}
+	if b.untyped(b.row.Kind) {
+		op.produces = slices.DeleteFunc(slices.Clone(op.produces), func(media string) bool { return strings.HasPrefix(media, protobuf) })
+	}
 	gv := b.row.Kind.GroupVersion()
 	op.tag = camel(groupName(gv.Group), false) + "_" + gv.Version
 	verb, rest, _ := strings.Cut(op.id, " ")
@@ -108,10 +114,15 @@ func (b *builder) modelOf(kind schema.GroupVersionKind) string {
 }
 
 func (b *builder) patchMedia(kind schema.GroupVersionKind) []string {
-	if m := b.models.byKind[kind]; m != nil && m.untyped {
+	if b.untyped(kind) {
 		return untypedPatchMedia
 	}
 	return patchMedia
+}
+
+func (b *builder) untyped(kind schema.GroupVersionKind) bool {
+	m := b.models.byKind[kind]
+	return m != nil && m.untyped
 }
 
 func (b *builder) has(verb string) bool { return slices.Contains(b.row.Verbs, verb) }
