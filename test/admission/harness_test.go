@@ -62,6 +62,8 @@ type harness struct {
 	synced    []cache.InformerSynced
 	// audit is where requests are written down; nil: nowhere.
 	audit *audit.Auditor
+	// first are plugins that cannot be turned off.
+	first []admission.Plugin
 	// built are the plugins.
 	built []admission.Plugin
 }
@@ -175,8 +177,8 @@ func (h *harness) chain(client kubernetes.Interface, factory informers.SharedInf
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.built = plugins
-	return plugins
+	h.built = append(h.first, plugins...)
+	return h.built
 }
 
 // RoundTrip implements http.RoundTripper: the plugins' own requests.
