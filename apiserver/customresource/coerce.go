@@ -2,6 +2,7 @@ package customresource
 
 import (
 	"fmt"
+	"time"
 
 	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
@@ -64,6 +65,10 @@ func plainMetadata(metadata any) bool {
 		case "name", "namespace", "generateName", "uid", "resourceVersion":
 			text, isText := value.(string)
 			ok = isText && text != ""
+		case "creationTimestamp":
+			ok = plainTime(value)
+		case "managedFields":
+			ok = plainRecord(value)
 		case "labels", "annotations":
 			ok = plainTexts(value)
 		case "generation":
@@ -74,6 +79,49 @@ func plainMetadata(metadata any) bool {
 		}
 		if !ok {
 			return false
+		}
+	}
+	return true
+}
+
+// plainTime reports whether a value is a time in the form in which it is
+// written.
+func plainTime(value any) bool {
+	text, ok := value.(string)
+	if !ok || len(text) != len("2006-01-02T15:04:05Z") {
+		return false
+	}
+	_, err := time.Parse("2006-01-02T15:04:05Z", text)
+	return err == nil
+}
+
+// plainRecord reports whether a value is a list of managed fields with nothing
+// that is unusual.
+func plainRecord(value any) bool {
+	entries, ok := value.([]any)
+	if !ok || len(entries) == 0 {
+		return false
+	}
+	for _, entry := range entries {
+		fields, ok := entry.(map[string]any)
+		if !ok {
+			return false
+		}
+		for name, value := range fields {
+			switch name {
+			case "manager", "operation", "apiVersion", "fieldsType", "subresource":
+				text, isText := value.(string)
+				ok = isText && text != ""
+			case "time":
+				ok = plainTime(value)
+			case "fieldsV1":
+				_, ok = value.(map[string]any)
+			default:
+				ok = false
+			}
+			if !ok {
+				return false
+			}
 		}
 	}
 	return true

@@ -31,6 +31,8 @@ type version struct {
 // validators check objects against the schema.
 type validators struct {
 	whole, status validation.SchemaValidator
+	// quick and quickStatus may spare asking these.
+	quick, quickStatus *check
 	// rules is nil for schemas without CEL rules.
 	rules *cel.Validator
 }
@@ -91,7 +93,7 @@ func (v *version) buildValidators() (*validators, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &validators{}
+	out := &validators{quick: newCheck(props)}
 	if out.whole, _, err = validation.NewSchemaValidator(props); err != nil {
 		return nil, fmt.Errorf("schema of %s: %w", v.kind, err)
 	}
@@ -99,6 +101,7 @@ func (v *version) buildValidators() (*validators, error) {
 		if out.status, _, err = validation.NewSchemaValidator(status); err != nil {
 			return nil, fmt.Errorf("status schema of %s: %w", v.kind, err)
 		}
+		out.quickStatus = newCheck(status)
 	}
 	out.rules = cel.NewValidator(s, true, celconfig.PerCallLimit)
 	return out, nil
