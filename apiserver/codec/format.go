@@ -11,7 +11,6 @@ package codec
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -54,7 +53,7 @@ type bareJSON struct{}
 func (bareJSON) Identifier() runtime.Identifier { return "yare/json" }
 
 func (bareJSON) Encode(obj runtime.Object, w io.Writer) error {
-	raw, err := json.Marshal(bareContent(obj))
+	raw, err := bareJSONOf(obj)
 	if err != nil {
 		return fmt.Errorf("encode %T as JSON: %w", obj, err)
 	}
