@@ -177,6 +177,7 @@ func TestHostileDefinitions(t *testing.T) {
 		// Go's regexp would take 20 GB to match 10 KB with this.
 		{"a pattern of many groups", `{"type":"string","pattern":"^(` + strings.Repeat("a|b*|(c+d?)|", 1000) + `z)$"}`, "too many groups"},
 		{"a pattern without end", `{"type":"string","pattern":"^(?:` + strings.Repeat("a|b*|c+d?|", 20_000) + `z)$"}`, "instructions"},
+		{"a rule with a pattern of many groups", `{"type":"string","maxLength":10,"x-kubernetes-validations":[{"rule":"self.matches('^(` + strings.Repeat("a|b*|(c+d?)|", 1000) + `z)$')"}]}`, "too many groups"},
 		{"CEL without bounds", `{"type":"array","items":{"type":"integer"},"x-kubernetes-validations":[{"rule":"self.all(a, self.all(b, self.all(c, self.all(d, a+b+c+d > 0))))"}]}`, "exceeds budget"},
 		{"CEL that explodes", list(1000, `{"rule":"self.l.map(a, self.l.map(b, self.l.map(c, [a,b,c]))).size() > 0"}`), "exceeds budget"},
 		{"much CEL", list(3000, strings.Repeat(`{"rule":"self.l.all(a, self.l.exists(b, a == b))"},`, 40)+`{"rule":"true"}`), "budget"},

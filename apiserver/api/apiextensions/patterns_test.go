@@ -18,6 +18,13 @@ func TestCostlyPatternsAreNew(t *testing.T) {
 			}},
 		}}}}
 	}
+	rule := definition("")
+	rule.Spec.Versions[0].Schema.OpenAPIV3Schema.XValidations = apiextensionsv1.ValidationRules{
+		{Rule: "self.list.size() > 0"}, {Rule: `self.list.all(i, e, e.matches("` + costly + `"))`},
+	}
+	if errs := checkPatterns(rule, nil); len(errs) != 1 || errs[0].Field != "spec.versions[0].schema.openAPIV3Schema.x-kubernetes-validations[1].rule" {
+		t.Errorf("in a rule: %v", errs)
+	}
 	const at = "spec.versions[0].schema.openAPIV3Schema.properties[list].items.pattern"
 	if errs := checkPatterns(definition(costly), nil); len(errs) != 1 || errs[0].Field != at {
 		t.Errorf("new: %v, want one at %s", errs, at)
