@@ -33,6 +33,9 @@ func (v *version) coerce(obj runtime.Object, report bool) ([]string, error) {
 		unknown = append(unknown, pruning.PruneWithOptions(content, s, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: report})...)
 		defaulting.PruneNonNullableNullsWithoutDefaults(content, s)
 	}
+	if !v.traits().embedded {
+		return unknown, nil
+	}
 	invalid, paths := objectmeta.CoerceWithOptions(nil, content, s, false, objectmeta.CoerceOptions{ReturnUnknownFieldPaths: report})
 	if invalid != nil {
 		return nil, invalid
@@ -171,8 +174,10 @@ func (v *version) read(obj *unstructured.Unstructured) error {
 		pruning.Prune(obj.Object, s, true)
 		defaulting.PruneNonNullableNullsWithoutDefaults(obj.Object, s)
 	}
-	if invalid := objectmeta.Coerce(nil, obj.Object, s, false, true); invalid != nil {
-		return fmt.Errorf("stored %s: %w", v.kind.Kind, invalid)
+	if v.traits().embedded {
+		if invalid := objectmeta.Coerce(nil, obj.Object, s, false, true); invalid != nil {
+			return fmt.Errorf("stored %s: %w", v.kind.Kind, invalid)
+		}
 	}
 	if s != nil {
 		defaulting.Default(obj.Object, s)

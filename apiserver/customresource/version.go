@@ -26,6 +26,27 @@ type version struct {
 
 	structural func() (*structuralschema.Structural, error)
 	validators func() (*validators, error)
+	traits     func() traits
+}
+
+// traits say what a schema has anywhere, so that nobody looks for what is not
+// there in every object.
+type traits struct {
+	// embedded: whole objects; keyed: lists that are sets or maps.
+	embedded, keyed bool
+}
+
+func traitsOf(s *structuralschema.Structural) (found traits) {
+	if s == nil {
+		return found
+	}
+	visitor := structuralschema.Visitor{Structural: func(s *structuralschema.Structural) bool {
+		found.embedded = found.embedded || s.XEmbeddedResource
+		found.keyed = found.keyed || s.XListType != nil && *s.XListType != "atomic"
+		return false
+	}}
+	visitor.Visit(s)
+	return found
 }
 
 // validators check objects against the schema.
@@ -46,6 +67,13 @@ func newVersion(d *apiextensionsv1.CustomResourceDefinition, spec apiextensionsv
 	}
 	v.structural = sync.OnceValues(v.buildStructural)
 	v.validators = sync.OnceValues(v.buildValidators)
+	v.traits = sync.OnceValue(func() traits {
+		s, err := v.structural()
+		if err != nil {
+			return traits{embedded: true, keyed: true}
+		}
+		return traitsOf(s)
+	})
 	return v
 }
 
