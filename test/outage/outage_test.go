@@ -230,4 +230,14 @@ func TestStoreFull(t *testing.T) {
 	if response, _ := o.ask("GET", "/readyz", ""); response.StatusCode == http.StatusOK {
 		t.Error("the server says that it is ready")
 	}
+	_, metrics := o.ask("GET", "/metrics", "")
+	for _, want := range []string{
+		`etcd_requests_total{group="",operation="create",resource="configmaps"}`,
+		`etcd_request_errors_total{group="",operation="create",resource="configmaps"}`,
+		`apiserver_storage_objects{group="",resource="configmaps"}`, `apiserver_storage_size_bytes{storage_cluster_id="etcd-0"} 3`,
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the metrics have no %s", want)
+		}
+	}
 }
