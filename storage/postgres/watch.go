@@ -85,7 +85,7 @@ func (w *watcher) run(caller context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(w.store.ctx, cancel)()
 	for at := (point{revision: w.request.After}); ; {
-		if !w.request.Previous && w.store.hub.join(w, at.revision) {
+		if !w.request.Previous && w.store.hub.join(w, at) {
 			return w.live(ctx, caller)
 		}
 		next, err := w.advance(ctx, at)
@@ -138,7 +138,16 @@ func (w *watcher) advance(ctx context.Context, at point) (point, error) {
 	if err != nil {
 		return at, err
 	}
-	return next, w.send(ctx, storage.Batch{Events: events, Revision: next.revision})
+	if next == at {
+		// The hub knows of more, or of something else: that passes.
+		w.store.pause(firstDelay)
+		return at, ctx.Err()
+	}
+	batch := storage.Batch{Revision: next.revision}
+	for _, e := range events {
+		batch.Events = append(batch.Events, e.Event)
+	}
+	return next, w.send(ctx, batch)
 }
 
 // send queues a batch, or progress if it is wanted and nothing else waits. It
