@@ -105,6 +105,18 @@ func (h *hub) join(w *watcher, at point) bool {
 	return true
 }
 
+// known is the point at a revision, as far as the hub remembers what it passed on.
+func (h *hub) known(revision int64) point {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if back := h.last.revision - revision; back == 0 {
+		return h.last
+	} else if back > 0 && back < int64(len(h.ring)) {
+		return h.ring[int64(len(h.ring))-1-back].point()
+	}
+	return point{revision: revision}
+}
+
 // leave ends the deliveries to a watch.
 func (h *hub) leave(w *watcher) {
 	h.mu.Lock()

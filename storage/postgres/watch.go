@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -84,7 +85,7 @@ func (w *watcher) run(caller context.Context) error {
 	ctx, cancel := context.WithCancel(caller)
 	defer cancel()
 	defer context.AfterFunc(w.store.ctx, cancel)()
-	for at := (point{revision: w.request.After}); ; {
+	for at := w.store.hub.known(w.request.After); ; {
 		if !w.request.Previous && w.store.hub.join(w, at) {
 			return w.live(ctx, caller)
 		}
@@ -130,8 +131,9 @@ func (w *watcher) advance(ctx context.Context, at point) (point, error) {
 		return at, ctx.Err()
 	}
 	events, next, err := w.store.events(ctx, w.request, at)
-	if lostConnection(err) {
-		// The hub waits for the database too; so does this watch.
+	if lostConnection(err) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		// The hub waits for the database too; so does this watch, which knows
+		// by which transaction it was told last: who takes it up again does not.
 		w.store.pause(firstDelay)
 		return at, ctx.Err()
 	}
