@@ -105,7 +105,8 @@ func (s *Server) assemble(services []netip.Prefix) error {
 			return err
 		}
 	}
-	return s.Metrics().Register(s.gate.metrics)
+	s.store.Name(s.StoredAt)
+	return errors.Join(s.Metrics().Register(s.store), s.Metrics().Register(s.gate.metrics))
 }
 
 func (s *Server) checkBootstrap(context.Context) error {
