@@ -83,7 +83,7 @@ func TestClientsThatSpeakCBOR(t *testing.T) {
 		t.Errorf("bytes are %q", b)
 	}
 	check(unstructured.SetNestedField(got.Object, "new", "data", "k"))
-	got, err = maps.Update(ctx, got, metav1.UpdateOptions{})
+	_, err = maps.Update(ctx, got, metav1.UpdateOptions{})
 	check(err)
 	if got, err = maps.Patch(ctx, "a", types.MergePatchType, []byte(`{"data":{"p":"q"}}`), metav1.PatchOptions{}); err != nil || got.Object["data"].(map[string]any)["p"] != "q" {
 		t.Errorf("patch: %v %v", got, err)

@@ -125,11 +125,16 @@ func (s *Server) list(r *http.Request, c *call, sel *selection) (*cache.Page, me
 	return page, meta, nil
 }
 
-// listOptions says which state of the objects a client asks for.
+// listOptions says which state of the objects a client asks for. As in
+// Kubernetes, a limit makes a version an exact one, but for "0", which has all
+// objects in one page.
 func (sel *selection) listOptions(folder string) (cache.ListOptions, error) {
 	options := cache.ListOptions{Prefix: folder, Limit: int(sel.Limit), Predicate: sel.predicate, Revision: cache.Consistent}
 	switch {
 	case sel.Continue != "":
+		if sel.revision != 0 {
+			return options, apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
+		}
 		from, revision, err := decodeContinue(sel.Continue, folder)
 		if err != nil {
 			return options, apierrors.NewBadRequest(err.Error())
@@ -138,10 +143,13 @@ func (sel *selection) listOptions(folder string) (cache.ListOptions, error) {
 		if revision > 0 {
 			options.Revision, options.Exact = revision, true
 		}
-	case sel.ResourceVersionMatch == metav1.ResourceVersionMatchExact:
-		options.Revision, options.Exact = sel.revision, true
-	case sel.ResourceVersion != "":
+	case sel.ResourceVersion == "":
+	case sel.revision == 0:
+		options.Revision, options.Limit = 0, 0
+	default:
 		options.Revision = sel.revision
+		options.Exact = sel.ResourceVersionMatch == metav1.ResourceVersionMatchExact ||
+			sel.ResourceVersionMatch == "" && sel.Limit > 0
 	}
 	return options, nil
 }

@@ -3,8 +3,9 @@
 # for each operation over HTTPS, on etcd. Each workload runs on one server after
 # the other, so that what else the machine does meets them alike. BENCH is the
 # folder of the load generator and its peers; without it there is nothing to
-# compare with. N (objects), OPS, LISTS, FORMATS, WATCHERS and REPEAT make the
-# run smaller or bigger; OUT keeps the single results.
+# compare with. STACK and PEER name the peer, KINDS the objects (pods:json). N,
+# OPS, LISTS, WATCHERS and REPEAT make the run smaller or bigger; WATCH=0 leaves
+# watches out; OUT keeps the single results.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bench=${BENCH:-../shared/bench}
@@ -14,7 +15,8 @@ if [ ! -x "$bench/scripts/peers.sh" ]; then
 fi
 bench=$(cd "$bench" && pwd)
 export BIN=${BIN:-${TMPDIR:-/tmp}/peers/bin}
-[ -x "$BIN/kbench" ] && [ -x "$BIN/peer" ] && [ -x "$BIN/etcd" ] || "$bench/scripts/build.sh" kbench peer etcd
+peer=${PEER:-peer}
+[ -x "$BIN/kbench" ] && [ -x "$BIN/$peer" ] && [ -x "$BIN/etcd" ] || "$bench/scripts/build.sh" kbench "$peer" etcd
 [ -x "$BIN/floor" ] || (cd "$bench" && go build -trimpath -o "$BIN/floor" ./floor)
 yare=${YARE:-}
 [ -n "$yare" ] || { make -s bin/yare && yare=bin/yare; }
@@ -72,26 +74,28 @@ suite() {
       ${!command} --n "$n" "$@" >>"$RESULTS" || echo "failed: $s $*" >&2
     done
   }
-  local all="YARE PEER FLOOR" both="YARE PEER" format kind
+  local both="YARE PEER" format kind pair
   for _ in $(seq "${REPEAT:-1}"); do
-    for format in ${FORMATS:-json protobuf}; do
+    for pair in ${KINDS:-pods:json pods:protobuf}; do
+      kind="--kind ${pair%:*} --content-type ${pair#*:}"
       local servers=$both
-      [ "$format" = json ] && servers=$all # what floor sends is JSON
-      kind="--kind pods --content-type $format"
+      [ "$pair" = pods:json ] && servers="YARE PEER FLOOR" # all that floor knows
       each "$servers" $kind setup create
       each "$both" $kind --ops "$ops" update patch
       each "$servers" $kind --ops "$ops" get
       each "$servers" $kind --lists "$lists" list
       each "$both" $kind --lists "$lists" list-paged
       each "$both" $kind --lists "$lists" --gzip list
-      each "$both" $kind --lists 3 watchlist
-      each "$servers" $kind --watchers 200 --replay 50 connect-watch
-      each "$servers" $kind --watchers "$watchers" --changes 60 watch-fanout
+      if [ "${WATCH:-1}" = 1 ]; then
+        each "$both" $kind --lists 3 watchlist
+        each "$servers" $kind --watchers 200 --replay 50 connect-watch
+        each "$servers" $kind --watchers "$watchers" --changes 60 watch-fanout
+      fi
       each "$both" $kind delete
     done
   done
 }
 export -f suite
 # shellcheck disable=SC2016
-"$bench/scripts/peers.sh" etcd bash -c suite
+"$bench/scripts/peers.sh" "${STACK:-etcd}" bash -c suite
 "$BIN/kbench" report "$RESULTS"

@@ -168,6 +168,7 @@ func (s *settings) options() (*kubeapiserver.Options, error) {
 			return nil, err
 		}
 	}
+	options.AllowLoopbackWebhooks()
 	return options, nil
 }
 

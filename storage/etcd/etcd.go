@@ -49,6 +49,10 @@ type Config struct {
 	// MaxRequest is the largest write in bytes that the embedded server takes.
 	// Default: 1.5 MiB.
 	MaxRequest uint
+	// NoSync makes the embedded server not wait for writes to be on disk: what
+	// it has acknowledged may be lost when the machine stops, not when the
+	// process does. For data that can be thrown away.
+	NoSync bool
 
 	// Endpoints of an external cluster: "https://10.0.0.1:2379".
 	Endpoints []string

@@ -83,6 +83,7 @@ func serverSettings(config Config, logger *zap.Logger) (*embed.Config, error) {
 	settings.Dir = config.Dir
 	settings.QuotaBackendBytes = config.Quota
 	settings.MaxRequestBytes = config.MaxRequest
+	settings.UnsafeNoFsync = config.NoSync
 	settings.TickMs, settings.ElectionMs = tickMillis, electionMillis
 	settings.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger)
 	settings.EnableGRPCGateway = false

@@ -72,17 +72,9 @@ func (s *server) collection(t *testing.T, object map[string]any) string {
 	t.Helper()
 	kind := schema.FromAPIVersionAndKind(object["apiVersion"].(string), object["kind"].(string))
 	for _, row := range s.Rows() {
-		if row.Kind != kind {
-			continue
+		if row.Kind == kind {
+			return collection(row)
 		}
-		path := "/apis/" + kind.GroupVersion().String() + "/"
-		if kind.Group == "" {
-			path = "/api/v1/"
-		}
-		if row.Namespaced {
-			path += "namespaces/default/"
-		}
-		return path + row.Name
 	}
 	t.Fatalf("no row for %s", kind)
 	return ""

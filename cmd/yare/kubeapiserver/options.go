@@ -42,10 +42,9 @@ type Options struct {
 	AllowPrivileged bool
 	// StorageBackend is etcd3 or memory.
 	StorageBackend string
-	// EtcdDir is where an embedded etcd keeps its data, and EtcdListen where
-	// others may reach it. EtcdServers are those of another etcd.
-	EtcdDir     string
-	EtcdListen  []string
+	// Embedded is an etcd in this process, if it has a Dir. EtcdServers are those
+	// of another etcd.
+	Embedded    etcd.Config
 	EtcdServers []string
 	etcdTLS     etcd.TLS
 	// Datastore, where it has an endpoint, stands for all of the above.
@@ -71,8 +70,9 @@ type Options struct {
 	flow                          flowOptions
 	audit                         auditOptions
 
-	opa       opaOptions
+	opa       OPAOptions
 	admission admissionOptions
+	egress    egressOptions
 	auth      authOptions
 }
 
@@ -100,8 +100,9 @@ func (o *Options) Add(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
 	o.flow.add(flags)
 	o.audit.add(flags)
-	o.opa.add(flags)
+	o.opa.Add(flags)
 	o.admission.add(flags)
+	o.egress.add(flags)
 	o.auth.add(flags)
 }
 
@@ -136,10 +137,10 @@ func (o *Options) etcdConfig() (etcd.Config, bool, error) {
 		return etcd.Config{}, false, fmt.Errorf("--storage-backend must be etcd3 or memory, not %q", o.StorageBackend)
 	case len(o.EtcdServers) > 0:
 		return etcd.Config{Endpoints: o.EtcdServers, TLS: o.etcdTLS}, true, nil
-	case o.EtcdDir == "":
+	case o.Embedded.Dir == "":
 		return etcd.Config{}, false, errors.New("--etcd-servers or --datastore-endpoint is needed, or --storage-backend=memory")
 	}
-	return etcd.Config{Dir: o.EtcdDir, Listen: o.EtcdListen}, true, nil
+	return o.Embedded, true, nil
 }
 
 // Advertised is the address at which others reach this server.
