@@ -18,23 +18,36 @@ import (
 // of it, as they join the plain bytes.
 
 // Deflated encodes objects as e does, for NewGzipList.
-func Deflated(e runtime.Encoder) runtime.Encoder { return deflatedEncoder{e} }
+func Deflated(e runtime.Encoder) runtime.Encoder {
+	return &deflatedEncoder{Encoder: e, name: e.Identifier() + "/deflate"}
+}
 
-type deflatedEncoder struct{ runtime.Encoder }
+type deflatedEncoder struct {
+	runtime.Encoder
+	name runtime.Identifier
+}
 
-func (d deflatedEncoder) Identifier() runtime.Identifier { return d.Encoder.Identifier() + "/deflate" }
+func (d *deflatedEncoder) Identifier() runtime.Identifier { return d.name }
 
-func (d deflatedEncoder) Encode(obj runtime.Object, w io.Writer) error {
-	raw, err := runtime.Encode(d.Encoder, obj)
+func (d *deflatedEncoder) Encode(obj runtime.Object, w io.Writer) error {
+	out, err := d.Bytes(obj)
+	if err == nil {
+		_, err = w.Write(out)
+	}
+	return err
+}
+
+// Bytes returns what Encode writes.
+func (d *deflatedEncoder) Bytes(obj runtime.Object) ([]byte, error) {
+	raw, err := Bytes(d.Encoder, obj)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	out, err := deflate(raw)
 	if err != nil {
-		return fmt.Errorf("compress %T: %w", obj, err)
+		return nil, fmt.Errorf("compress %T: %w", obj, err)
 	}
-	_, err = w.Write(out)
-	return err
+	return out, nil
 }
 
 // deflated is deflate blocks after three numbers about what they hold: its
