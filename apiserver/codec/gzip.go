@@ -90,26 +90,30 @@ func deflate(raw []byte) (deflated, error) {
 
 // writeGzip writes the list as a gzip stream. What goes around the items is
 // not compressed.
-func (l *List) writeGzip(c *Chunks) {
+func (l *List) writeGzip(c *Chunks) error {
 	c.Add([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255})
-	check := c.stored(0, l.head)
+	check, size := c.stored(0, l.head), len(l.head)+len(l.tail)
 	var lead []byte
-	for i := range l.items {
-		if lead = l.lead(lead[:0], i); len(lead) > 0 {
+	for i := 0; i < l.count && c.err == nil; i++ {
+		raw, err := l.item(i)
+		if err != nil {
+			return err
+		}
+		if lead = l.lead(lead[:0], i, raw); len(lead) > 0 {
 			check = c.stored(check, lead)
 		}
-		item := deflated(l.items[i])
+		item := deflated(raw)
 		check = multiply(item.shift(), check) ^ item.check()
-		if c.Add(item.blocks()); c.err != nil {
-			return
-		}
+		size += len(lead) + item.size()
+		c.Add(item.blocks())
 	}
 	check = c.stored(check, l.tail)
 	c.Add([]byte{1, 0, 0, 0xff, 0xff}) // the last block, empty
 	var end [8]byte
 	binary.LittleEndian.PutUint32(end[:], check)
-	binary.LittleEndian.PutUint32(end[4:], uint32(l.size))
+	binary.LittleEndian.PutUint32(end[4:], uint32(size))
 	c.Add(end[:])
+	return nil
 }
 
 // stored adds bytes uncompressed, and returns the check of all up to them.
