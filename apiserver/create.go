@@ -172,15 +172,29 @@ func (s *Server) insert(ctx context.Context, wr *write, obj runtime.Object) (out
 	}
 	key := wr.res.key(wr.namespace, wr.name)
 	if wr.dryRun {
-		return obj, s.absent(ctx, key)
+		if err := s.absent(ctx, key); err != nil {
+			return nil, err
+		}
+		return s.written(wr, obj, value, 0)
 	}
 	revision, err := s.config.Store.Create(ctx, key, value, wr.res.ttl(obj))
 	if err != nil {
 		return nil, err
 	}
 	written = true
-	// Whoever reads it from the store gets defaults for what was dropped.
+	return s.written(wr, obj, value, revision)
+}
+
+// written is an object as whoever reads it from the store gets it: with defaults
+// for what was dropped, and those of the version in which it is stored.
+func (s *Server) written(wr *write, obj runtime.Object, value []byte, revision int64) (runtime.Object, error) {
+	if wr.res.row.StoredAs != nil {
+		return s.set().decode(wr.res.row, storage.KV{Value: value, Revision: revision})
+	}
 	wr.fillDefaults(obj)
+	if revision == 0 { // not written, and new
+		return obj, nil
+	}
 	return obj, setVersion(obj, revision)
 }
 
