@@ -159,13 +159,17 @@ func filler(seed int64) *randfill.Filler {
 		func(s *string, c randfill.Continue) { *s = words[c.Intn(len(words))] },
 		func(n *int32, c randfill.Continue) { *n = c.Int31n(100) + 1 },
 		func(n *int64, c randfill.Continue) { *n = c.Int63n(100) + 1 },
-		func(q *resource.Quantity, c randfill.Continue) { *q = *resource.NewQuantity(c.Int63n(1000)+1, resource.DecimalSI) },
+		func(q *resource.Quantity, c randfill.Continue) {
+			*q = *resource.NewQuantity(c.Int63n(1000)+1, resource.DecimalSI)
+		},
 		func(v *intstr.IntOrString, c randfill.Continue) { *v = intstr.FromInt32(c.Int31n(100) + 1) },
 		func(r *runtime.RawExtension, _ randfill.Continue) { r.Raw = []byte(`{"a":1}`) },
 		func(j *apiextensionsv1.JSON, _ randfill.Continue) { j.Raw = []byte(`1`) },
 		func(p *apiextensionsv1.JSONSchemaProps, _ randfill.Continue) { p.Type = "object" },
 		func(t *metav1.Time, c randfill.Continue) { *t = metav1.Unix(c.Int63n(2e9), 0) },
-		func(t *metav1.MicroTime, c randfill.Continue) { *t = metav1.NewMicroTime(metav1.Unix(c.Int63n(2e9), 0).Time) },
+		func(t *metav1.MicroTime, c randfill.Continue) {
+			*t = metav1.NewMicroTime(metav1.Unix(c.Int63n(2e9), 0).Time)
+		},
 		func(m *metav1.ObjectMeta, _ randfill.Continue) {},
 		func(f *metav1.FieldsV1, _ randfill.Continue) {},
 	)
