@@ -186,16 +186,26 @@ func (s *Server) insert(ctx context.Context, wr *write, obj runtime.Object) (out
 }
 
 // written is an object as whoever reads it from the store gets it: with defaults
-// for what was dropped, and those of the version in which it is stored.
+// for what was dropped, and those of the version in which it is stored. A
+// revision of 0 is that of a new object that a dry run did not store.
 func (s *Server) written(wr *write, obj runtime.Object, value []byte, revision int64) (runtime.Object, error) {
-	if wr.res.row.StoredAs != nil {
-		return s.set().decode(wr.res.row, storage.KV{Value: value, Revision: revision})
+	if wr.res.row.StoredAs == nil {
+		wr.fillDefaults(obj)
+		if revision == 0 {
+			return obj, nil
+		}
+		return obj, setVersion(obj, revision)
 	}
-	wr.fillDefaults(obj)
-	if revision == 0 { // not written, and new
-		return obj, nil
+	obj, err := s.set().decode(wr.res.row, storage.KV{Value: value, Revision: revision})
+	if err != nil || revision > 0 {
+		return obj, err
 	}
-	return obj, setVersion(obj, revision)
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	m.SetResourceVersion("")
+	return obj, nil
 }
 
 // absent is what a dry run asks in place of writing.
