@@ -110,12 +110,18 @@ func (inventory) Read(_ context.Context, path storage.Path) (any, bool, error) {
 	return value, true, nil
 }
 
-func newChecker(t testing.TB, manifests ...string) (*gatekeeper.Checker, error) {
+func newEngine(t testing.TB) *engine.Engine {
 	t.Helper()
 	e, err := engine.New(engine.Config{OPA: []byte("plugins: {kubernetes_admission: {timeoutSeconds: 20}}"), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return e
+}
+
+func newChecker(t testing.TB, manifests ...string) (*gatekeeper.Checker, error) {
+	t.Helper()
+	e := newEngine(t)
 	library, problems, err := gatekeeper.Compiler{Store: engine.NewStore(inventory{})}.Compile(t.Context(), objects(t, manifests...))
 	if err != nil {
 		t.Fatal(err)

@@ -139,8 +139,9 @@ type Outcome struct {
 	// Reasons are the rules and constraints that said something, with what they
 	// said: "rule: message".
 	Reasons []string
-	// Changed is the object as policies have changed it, nil when they have not.
-	Changed runtime.Object
+	// Before is the object as it was sent, Changed as policies have changed it, nil
+	// when they have not.
+	Before, Changed runtime.Object
 	// Asked is false when the request is not in scope.
 	Asked bool
 	Took  time.Duration
@@ -158,7 +159,7 @@ func (t *Trial) Ask(ctx context.Context, a *admission.Attributes) Outcome {
 	if err == nil {
 		err = t.chain.Validate(ctx, a)
 	}
-	out := Outcome{Refusal: err, Warnings: a.Warnings(), Took: time.Since(began), Asked: scope}
+	out := Outcome{Refusal: err, Before: before, Warnings: a.Warnings(), Took: time.Since(began), Asked: scope}
 	for _, key := range []string{"opa.admission.yare.io/denied", "gatekeeper.admission.yare.io/violations"} {
 		if said := a.Annotations()[key]; said != "" {
 			out.Reasons = append(out.Reasons, strings.Split(said, "\n")...)
