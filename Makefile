@@ -8,7 +8,7 @@ STATICCHECK := go run -modfile=scripts/lint/go.mod honnef.co/go/tools/cmd/static
 GO_FILES := $(shell find . -name '*.go' -not -path './bin/*')
 IMAGES := bin/images/pause.tar bin/images/demo-v1.tar bin/images/demo-v2.tar bin/images/coredns.tar
 
-.PHONY: help up down build images check lint test soak bench clean
+.PHONY: help up down build images check lint test soak soak-envtest bench clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: ## install what the tests need and run them all, with -race
 soak: ## let faults strike the stores for as long as ROUNDS (1000) take, with -race
 	scripts/install-test.sh
 	YARE_FAULT_ROUNDS=$(or $(ROUNDS),1000) go test -race -timeout 24h -run TestFaults -v ./storage/etcd ./storage/postgres
+
+soak-envtest: build ## run the suite of test/operator ROUNDS (100) times and look for what is left
+	ROUNDS=$(or $(ROUNDS),100) scripts/soak-envtest.sh
 
 bench: build ## measure, and print figures
 	scripts/bench.sh

@@ -61,7 +61,9 @@ func (c *call) address(obj runtime.Object) error {
 	if err != nil {
 		return nil // reviews of old have no metadata of use
 	}
-	wipe(m)
+	if c.sub == nil { // a binding's UID says which pod it is for
+		wipe(m)
+	}
 	if c.namespace != "" && m.GetNamespace() == "" {
 		m.SetNamespace(c.namespace)
 	}

@@ -58,18 +58,6 @@ func TestUpdatesOfAppliedObjectsAreRecorded(t *testing.T) {
 	}
 }
 
-func TestObjectsThatNobodyAppliedHaveNoRecord(t *testing.T) {
-	h := start(t)
-	made := h.configMap(t, "a")
-	if len(made.ManagedFields) != 0 {
-		t.Errorf("%+v", made.ManagedFields)
-	}
-	applied, err := h.client.CoreV1().ConfigMaps("default").Apply(t.Context(), applycorev1.ConfigMap("a", "default").WithData(map[string]string{"new": "x"}), metav1.ApplyOptions{FieldManager: "alice"})
-	if err != nil || len(applied.ManagedFields) != 2 || applied.Data["key"] != "value" {
-		t.Errorf("%+v, %v", applied, err)
-	}
-}
-
 func TestStatusIsAppliedThroughItsOwnDoor(t *testing.T) {
 	h := start(t)
 	pods := h.client.CoreV1().Pods("default")

@@ -179,6 +179,8 @@ func (s *Server) insert(ctx context.Context, wr *write, obj runtime.Object) (out
 		return nil, err
 	}
 	written = true
+	// Whoever reads it from the store gets defaults for what was dropped.
+	wr.fillDefaults(obj)
 	return obj, setVersion(obj, revision)
 }
 

@@ -15,9 +15,10 @@ type current struct {
 	obj      runtime.Object
 	encoded  encodable
 	revision int64
-	// live: read from the store itself. What the cache has may be older, so
-	// that nothing may be refused because of it.
-	live bool
+	// live: read from the store itself, which keeps value. What the cache has
+	// may be older, so that nothing may be refused because of it.
+	live  bool
+	value []byte
 }
 
 // errStale ends an attempt whose outcome hangs on whether the object is as the
@@ -58,7 +59,7 @@ func (s *Server) found(ctx context.Context, wr *write, kv storage.KV) (*current,
 		}
 		obj = presented[0]
 	}
-	return &current{obj: obj, encoded: fresh{obj}, revision: kv.Revision, live: true}, nil
+	return &current{obj: obj, encoded: fresh{obj}, revision: kv.Revision, live: true, value: kv.Value}, nil
 }
 
 // maxAttempts bounds how often a write that does not insist on a version

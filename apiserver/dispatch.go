@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/warning"
 
@@ -184,5 +185,14 @@ func (s *Server) negotiate(r *http.Request, c *call, offer codec.Offer) (answer,
 
 func (s *Server) tables(c *call, out codec.Output) (table.Maker, error) {
 	include, err := table.ParseInclude(c.query.Get("includeObject"))
-	return table.Maker{Columns: table.Columns(c.res.row), Include: include, Version: out.AsVersion, Now: s.clock.Now()}, err
+	if err != nil {
+		return table.Maker{}, apierrors.NewBadRequest("Unable to convert to Table as requested: " + err.Error())
+	}
+	m := table.Maker{Include: include, Version: out.AsVersion, Now: s.clock.Now()}
+	if c.sub != nil && c.sub.Projection != nil {
+		m.Columns = table.Columns(c.sub.Projection.Columns)
+	} else {
+		m.Columns, m.Conditions = table.Columns(c.res.row.Columns), c.res.row.Conditions
+	}
+	return m, nil
 }

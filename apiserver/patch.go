@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"fmt"
 	"mime"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/warning"
+	"sigs.k8s.io/yaml"
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/apiserver/audit"
@@ -61,17 +64,48 @@ func (s *Server) readPatch(r *http.Request, c *call) (*clientPatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := s.readBody(r)
-	if kind != types.ApplyYAMLPatchType {
-		audit.From(r.Context()).RequestObject(body)
+	p := &clientPatch{kind: kind, options: options}
+	if p.body, err = s.readBody(r); err != nil {
+		return nil, err
 	}
-	return &clientPatch{kind: kind, body: body, options: options}, err
+	if err := p.transcode(); err != nil {
+		return nil, err
+	}
+	if record := audit.From(r.Context()); record.WantsRequest() {
+		record.RequestObject(p.inJSON())
+	}
+	return p, nil
+}
+
+// transcode makes an apply in CBOR one in JSON, which is YAML.
+func (p *clientPatch) transcode() error {
+	if p.kind != types.ApplyCBORPatchType {
+		return nil
+	}
+	body, err := codec.FromCBOR(p.body)
+	if err != nil {
+		return apierrors.NewBadRequest("error decoding patch: " + err.Error())
+	}
+	p.kind, p.body = types.ApplyYAMLPatchType, body
+	return nil
+}
+
+// inJSON is the patch as an audit record keeps it; nil when it cannot be read.
+func (p *clientPatch) inJSON() []byte {
+	if p.kind != types.ApplyYAMLPatchType {
+		return p.body
+	}
+	raw, err := yaml.YAMLToJSON(p.body)
+	if err != nil {
+		return nil
+	}
+	return raw
 }
 
 // patchTypes are those that the bodies of a call take: a strategic merge needs
 // to know the Go type.
 func (c *call) patchTypes() []string {
-	all := []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType)}
+	all := []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType), string(types.ApplyCBORPatchType)}
 	if c.res.row.Schema != nil && c.kind() == c.res.row.Kind {
 		return all
 	}
@@ -102,23 +136,35 @@ func (p *clientPatch) apply(r *http.Request, c *call, obj runtime.Object, encode
 	if err != nil {
 		return nil, err
 	}
-	if err := strictness(r.Context(), kind, kind, problems, p.options.FieldValidation); err != nil {
-		return nil, err
-	}
 	out := c.newBody()
-	got, problems, err := c.parse(codec.JSON, patched, out, p.options.FieldValidation != metav1.FieldValidationIgnore)
+	_, more, err := c.parse(codec.JSON, patched, out, p.options.FieldValidation != metav1.FieldValidationIgnore)
 	if err != nil {
-		return nil, p.unfit(err)
+		return nil, unfit(patched, err)
 	}
-	if err := strictness(r.Context(), got, kind, problems, p.options.FieldValidation); err != nil {
-		return nil, p.unfit(err)
+	if err := p.strictness(r.Context(), patched, append(problems, more...)); err != nil {
+		return nil, err
 	}
 	return out, p.insist(out, obj)
 }
 
+// strictness does with unknown and duplicate fields, of the patch and of what
+// it makes, what the client asked for.
+func (p *clientPatch) strictness(ctx context.Context, patched []byte, problems []error) error {
+	switch {
+	case len(problems) == 0 || p.options.FieldValidation == metav1.FieldValidationIgnore:
+		return nil
+	case p.options.FieldValidation == metav1.FieldValidationStrict:
+		return unfit(patched, runtime.NewStrictDecodingError(problems))
+	}
+	for _, problem := range problems {
+		warning.AddWarning(ctx, "", problem.Error())
+	}
+	return nil
+}
+
 // unfit says that the patch makes something of the object that it cannot be.
-func (p *clientPatch) unfit(err error) error {
-	return apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(p.body), err.Error())})
+func unfit(patched []byte, err error) error {
+	return apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(patched), err.Error())})
 }
 
 // insist refuses a patch that takes away the object's name, which would

@@ -17,7 +17,7 @@ import (
 
 // handleProjection reads and writes an object by way of another kind (scale).
 func (s *Server) handleProjection(w http.ResponseWriter, r *http.Request, c *call) error {
-	a, err := s.negotiate(r, c, codec.Offer{Formats: formats(c.newBody)})
+	a, err := s.negotiate(r, c, codec.Offer{Formats: formats(c.newBody), As: c.res.offer.As})
 	if err != nil {
 		return err
 	}
@@ -75,9 +75,6 @@ func (s *Server) patchProjection(r *http.Request, c *call) (runtime.Object, erro
 // applyProjection applies a configuration to a projection. Who owns what is
 // written down on the object below.
 func (s *Server) applyProjection(r *http.Request, c *call, p *clientPatch) (runtime.Object, error) {
-	if c.res.row.Schema != nil {
-		return nil, fmt.Errorf("%w: server-side apply to %s/%s", codec.ErrUnsupported, c.res.row.Name, c.sub.Name)
-	}
 	if err := p.checkConfiguration(r.Context(), c); err != nil {
 		return nil, err
 	}
@@ -117,7 +114,7 @@ func (s *Server) applyProjection(r *http.Request, c *call, p *clientPatch) (runt
 func (s *Server) writeProjection(r *http.Request, c *call, options runtime.Object, dryRun []string, manager string, edit func(old runtime.Object) (runtime.Object, error)) (runtime.Object, error) {
 	ctx, projection := r.Context(), c.sub.Projection
 	wr := newWrite(ctx, c, admission.Update, options, dryRun, fieldmanager.NameOf(manager, r.UserAgent()))
-	wr.strategy, wr.fields = &c.res.row.Strategy, c.res.managers[""]
+	wr.strategy = &c.res.row.Strategy
 	// The object below passes no admission: it is the projection that is asked
 	// about.
 	below := *wr

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
 
 	"github.com/yare-io/yare/apiserver/codec"
 	"github.com/yare-io/yare/apiserver/table"
@@ -41,12 +42,21 @@ type answer struct {
 func (a answer) render(obj runtime.Object, from encodable) ([]byte, error) {
 	switch a.out.As {
 	case "Table":
-		return a.tables.Make(listMetaOf(obj), []table.Source{a.source(obj, from)}, true)
+		return a.table(listMetaOf(obj), []table.Source{a.source(obj, from)})
 	case "PartialObjectMetadata":
 		return a.wrap(from, a.out.Format.Metadata(), a.out.AsKind())
 	default:
 		return a.wrap(from, a.out.Format.Bare(), a.kind)
 	}
+}
+
+// table makes a whole table.
+func (a answer) table(meta metav1.ListMeta, sources []table.Source) ([]byte, error) {
+	raw, err := a.tables.Make(meta, sources, true)
+	if err != nil || a.out.Format == codec.JSON {
+		return raw, err
+	}
+	return yaml.JSONToYAML(raw)
 }
 
 func (a answer) wrap(from encodable, encoder runtime.Encoder, kind schema.GroupVersionKind) ([]byte, error) {

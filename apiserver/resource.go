@@ -30,7 +30,8 @@ type resource struct {
 	offer    codec.Offer
 	// fields are the labels that field selectors may use.
 	fields []string
-	// managers keep the record of applied fields, by part; "" is the whole.
+	// managers keep the record of who set which fields, by subresource; "" is
+	// the whole.
 	managers map[string]*fieldmanager.Manager
 	// part of the cache; nil for resources that are not stored.
 	part *part
@@ -51,7 +52,7 @@ func newResource(row *registry.Resource) *resource {
 	}
 	res.managers = map[string]*fieldmanager.Manager{"": fieldmanager.New(row, "")}
 	for _, sub := range row.Subresources {
-		if sub.Part != nil {
+		if sub.Part != nil || sub.Projection != nil {
 			res.managers[sub.Name] = fieldmanager.New(row, sub.Name)
 		}
 	}
@@ -66,9 +67,9 @@ func newResource(row *registry.Resource) *resource {
 // formats lists what bodies of a type can be written in.
 func formats(newObject func() runtime.Object) []codec.Format {
 	if codec.HasProtobuf(newObject()) {
-		return []codec.Format{codec.JSON, codec.YAML, codec.Protobuf}
+		return []codec.Format{codec.JSON, codec.YAML, codec.Protobuf, codec.CBOR}
 	}
-	return []codec.Format{codec.JSON, codec.YAML}
+	return []codec.Format{codec.JSON, codec.YAML, codec.CBOR}
 }
 
 // decode reads a stored object in the version of a row. What is stored in

@@ -28,8 +28,15 @@ const (
 // their time is over. It closes the listener. Requests that are refused before
 // they are understood are logged.
 func (s *Server) Serve(ctx context.Context, listener net.Listener, config *tls.Config) error {
+	if config != nil {
+		// Small records serve pages that are shown while they come in.
+		config = config.Clone()
+		config.DynamicRecordSizingDisabled = true
+	}
+	open := newConnections()
 	server := &http.Server{
 		Handler:           s.handler,
+		ConnState:         open.track,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -38,6 +45,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, config *tls.C
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	server.RegisterOnShutdown(s.stop)
+	server.RegisterOnShutdown(open.stop)
 	stopped := make(chan error, 1)
 	release := context.AfterFunc(ctx, func() { stopped <- shutDown(server) })
 	err := serve(server, listener, config != nil)

@@ -141,7 +141,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.send(w, r, int(status.Code), out.Format.MediaType(), body)
 }
 
-var statusOffer = codec.Offer{Formats: []codec.Format{codec.JSON, codec.YAML, codec.Protobuf}}
+var statusOffer = codec.Offer{Formats: []codec.Format{codec.JSON, codec.YAML, codec.Protobuf, codec.CBOR}}
 
 func renderStatus(out codec.Output, status *metav1.Status) ([]byte, error) {
 	bare, err := codec.Encode(out.Format, status)

@@ -201,11 +201,13 @@ func (s *Server) replace(ctx context.Context, wr *write, old *current, obj runti
 	if err != nil {
 		return nil, err
 	}
+	if same && !old.live {
+		return nil, errStale
+	}
 	if same {
-		if !old.live {
-			return nil, errStale
+		if same, err = wr.storedAlike(ctx, old, obj); same || err != nil {
+			return obj, err
 		}
-		return obj, nil
 	}
 	done, err := wr.allocate(ctx, obj, old.obj)
 	if err != nil {
@@ -226,6 +228,16 @@ func (s *Server) replace(ctx context.Context, wr *write, old *current, obj runti
 	}
 	written = true
 	return obj, setVersion(obj, revision)
+}
+
+// storedAlike reports whether an object that has not changed would be stored as
+// it is: not so when it was stored in another version.
+func (wr *write) storedAlike(ctx context.Context, old *current, obj runtime.Object) (bool, error) {
+	value, err := wr.res.encode(ctx, obj)
+	if err != nil {
+		return false, err
+	}
+	return bytes.Equal(value, old.value), setVersion(obj, old.revision)
 }
 
 // unchanged compares by what clients would see.

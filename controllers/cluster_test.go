@@ -33,6 +33,8 @@ import (
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/apiserver/request"
 	"github.com/yare-io/yare/controllers"
+	"github.com/yare-io/yare/openapi"
+	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/memory"
 )
 
@@ -44,6 +46,7 @@ type cluster struct {
 	*testing.T
 	client kubernetes.Interface
 	server *apiserver.Server
+	store  storage.Store
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -51,6 +54,7 @@ func newCluster(t *testing.T) *cluster {
 	c := &cluster{T: t}
 	c.client = c.as("admin", user.SystemPrivilegedGroup)
 	store := memory.New(memory.Config{})
+	c.store = store
 	services, err := allocation.New(allocation.Config{Store: store, Networks: []netip.Prefix{netip.MustParsePrefix(serviceNetwork)}})
 	if err != nil {
 		t.Fatal(err)
@@ -74,8 +78,8 @@ func newCluster(t *testing.T) *cluster {
 		Store: store, Rows: rows, Authorizer: gate, Admission: admission, Connect: unconnected(rows),
 		Authenticator: authenticator.RequestFunc(func(*http.Request) (*authenticator.Response, bool, error) { return nil, false, nil }),
 		Documents: func(rows func() []*registry.Resource) map[string]http.Handler {
-			handler := discovery.New(discovery.Config{Rows: rows})
-			return map[string]http.Handler{"/api": handler, "/apis": handler}
+			described, schemas := discovery.New(discovery.Config{Rows: rows}), openapi.New(openapi.Config{Rows: rows})
+			return map[string]http.Handler{"/api": described, "/apis": described, "/openapi/v3": schemas}
 		},
 	})
 	if err != nil {

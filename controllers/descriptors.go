@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"github.com/yare-io/yare/controllers/accounttokens"
 	"github.com/yare-io/yare/controllers/bootstraptokens"
 	"github.com/yare-io/yare/controllers/certificates"
 	"github.com/yare-io/yare/controllers/clusterroles"
@@ -13,10 +14,12 @@ import (
 	"github.com/yare-io/yare/controllers/nodeipam"
 	"github.com/yare-io/yare/controllers/nodelifecycle"
 	"github.com/yare-io/yare/controllers/podgc"
+	"github.com/yare-io/yare/controllers/policystatus"
 	"github.com/yare-io/yare/controllers/replicaset"
 	"github.com/yare-io/yare/controllers/resourcequota"
 	"github.com/yare-io/yare/controllers/rootca"
 	"github.com/yare-io/yare/controllers/serviceaccount"
+	"github.com/yare-io/yare/controllers/storageversionmigrator"
 	"github.com/yare-io/yare/controllers/tainteviction"
 	"github.com/yare-io/yare/controllers/worker"
 )
@@ -58,6 +61,10 @@ var descriptors = []descriptor{
 		component: "namespace-controller", workers: 10, build: plain(namespace.New)},
 	{name: "serviceaccount-controller", alias: "serviceaccount", identity: "service-account-controller",
 		component: "serviceaccount-controller", workers: 1, build: plain(serviceaccount.New)},
+	{name: "serviceaccount-token-controller", alias: "serviceaccount-token", identity: ManagerIdentity,
+		component: "serviceaccount-token-controller", workers: 5, build: buildAccountTokens},
+	{name: "legacy-serviceaccount-token-cleaner-controller", alias: "legacy-service-account-token-cleaner", identity: "legacy-service-account-token-cleaner",
+		component: "legacy-service-account-token-cleaner", workers: 1, build: buildTokenCleaner},
 	{name: "root-ca-certificate-publisher-controller", alias: "root-ca-cert-publisher", identity: "root-ca-cert-publisher",
 		component: "root-ca-cert-publisher", workers: 1, build: buildRootCA},
 	{name: "garbage-collector-controller", alias: "garbagecollector", identity: "generic-garbage-collector",
@@ -78,14 +85,26 @@ var descriptors = []descriptor{
 		component: "pod-garbage-collector-controller", workers: 1, build: buildPodGC},
 	{name: "clusterrole-aggregation-controller", alias: "clusterrole-aggregation", identity: "clusterrole-aggregation-controller",
 		component: "clusterrole-aggregation-controller", workers: 5, build: plain(clusterroles.New)},
+	{name: "validatingadmissionpolicy-status-controller", alias: "validatingadmissionpolicy-status", identity: "validatingadmissionpolicy-status-controller",
+		component: "validatingadmissionpolicy-status-controller", workers: 5, build: plain(policystatus.New)},
 	{name: "bootstrap-signer-controller", alias: "bootstrapsigner", identity: "bootstrap-signer",
 		component: "bootstrap-signer-controller", offByDefault: true, workers: 1, build: plain(bootstraptokens.NewSigner)},
 	{name: "token-cleaner-controller", alias: "tokencleaner", identity: "token-cleaner",
 		component: "token-cleaner-controller", offByDefault: true, workers: 1, build: plain(bootstraptokens.NewCleaner)},
+	{name: "storage-version-migrator-controller", alias: "svm", identity: "storage-version-migrator-controller",
+		component: "storage-version-migrator-controller", workers: 5, build: plain(storageversionmigrator.New)},
 }
 
 func buildRootCA(env *worker.Env, config *Config) (worker.Runner, error) {
 	return rootca.New(env, config.RootCA)
+}
+
+func buildAccountTokens(env *worker.Env, config *Config) (worker.Runner, error) {
+	return accounttokens.New(env, config.AccountTokens, config.RootCA)
+}
+
+func buildTokenCleaner(env *worker.Env, config *Config) (worker.Runner, error) {
+	return accounttokens.NewCleaner(env, config.UnusedTokenPatience)
 }
 
 func buildGarbageCollector(env *worker.Env, config *Config) (worker.Runner, error) {

@@ -61,6 +61,8 @@ var securitySchemes = map[string]securityScheme{
 // part is one OpenAPI 3 document: its name in the index and what it describes.
 type part struct {
 	name string
+	// version is the one that the document is of, empty for those of none.
+	version schema.GroupVersion
 	// roots are endpoints that are no resources.
 	roots []endpoint
 	rows  []*registry.Resource
@@ -91,7 +93,7 @@ func partsOf(rows []*registry.Resource) []part {
 	}
 	for gv, rows := range byVersion {
 		slices.SortFunc(rows, func(a, b *registry.Resource) int { return cmp.Compare(a.Name, b.Name) })
-		parts = append(parts, part{name: versionPath(gv), roots: []endpoint{resourcesEndpoint(gv)}, rows: rows})
+		parts = append(parts, part{name: versionPath(gv), version: gv, roots: []endpoint{resourcesEndpoint(gv)}, rows: rows})
 	}
 	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.name, b.name) })
 	return parts

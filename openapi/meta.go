@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 )
 
@@ -23,7 +24,26 @@ func ObjectMetaModels() (map[string]*spec.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	used, err := m.closure(map[string]bool{objectMeta: true})
+	return m.parsed(objectMeta)
+}
+
+// KindModels returns the OpenAPI 3 models of a built-in kind and of all that it
+// refers to, by name. The map is the caller's.
+func KindModels(kind schema.GroupVersionKind) (map[string]*spec.Schema, error) {
+	m, err := loadModels()
+	if err != nil {
+		return nil, err
+	}
+	one := m.of(kind)
+	if one == nil {
+		return nil, fmt.Errorf("no model is of the kind %s", kind)
+	}
+	return m.parsed(one.Name)
+}
+
+// parsed reads the OpenAPI 3 models that one needs, itself included.
+func (m *models) parsed(name string) (map[string]*spec.Schema, error) {
+	used, err := m.closure(map[string]bool{name: true})
 	if err != nil {
 		return nil, err
 	}

@@ -228,6 +228,27 @@ func checkReferences(t *testing.T, name string, document []byte) {
 	}
 }
 
+// TestKindsOfEveryGroupAreListedOnceInEachDocument: as the options of deletes
+// are in every group, their list of kinds would else be the longest part.
+func TestKindsOfEveryGroupAreListedOnceInEachDocument(t *testing.T) {
+	for name, want := range map[string][]string{"api/v1": {"/v1"}, "apis/apps/v1": {"/v1", "apps/v1"}} {
+		for _, kind := range []string{"DeleteOptions", "WatchEvent"} {
+			var kinds []struct{ Group, Version, Kind string }
+			model := documentsV3(t)[name].Components.Schemas["io.k8s.apimachinery.pkg.apis.meta.v1."+kind]
+			if err := model.Extensions.GetObject("x-kubernetes-group-version-kind", &kinds); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, k := range kinds {
+				got = append(got, k.Group+"/"+k.Version)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s of %s is of %v, want %v", kind, name, got, want)
+			}
+		}
+	}
+}
+
 func TestProtobufHoldsWhatJSONHolds(t *testing.T) {
 	server := serveKubernetes(t)
 	response, body := get(t, server, "/openapi/v3/apis/apps/v1", "Accept", "application/com.github.proto-openapi.spec.v3@v1.0+protobuf")

@@ -2,7 +2,10 @@ package openapi
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 const v3RefPrefix = "#/components/schemas/"
@@ -124,7 +127,41 @@ func v3JSON(p part, m *models, version string) ([]byte, error) {
 		Components: v3Components{Schemas: map[string]json.RawMessage{}, SecuritySchemes: securitySchemes},
 	}
 	for name, model := range used {
-		document.Components.Schemas[name] = model.v3
+		if document.Components.Schemas[name], err = model.v3Of(p.version); err != nil {
+			return nil, fmt.Errorf("model %s: %w", name, err)
+		}
 	}
 	return marshal(document)
+}
+
+// everywhere are the kinds that every group and version registers as its own.
+var everywhere = map[string]bool{"DeleteOptions": true, "WatchEvent": true}
+
+// v3Of is the schema in the document of a group and version: there a kind that
+// is registered everywhere is one of that version and of the core group only,
+// as Kubernetes writes it since v1.37.
+func (m *model) v3Of(gv schema.GroupVersion) (json.RawMessage, error) {
+	var kinds []groupVersionKind
+	own := false
+	for _, kind := range m.Kinds {
+		if !everywhere[kind.Kind] {
+			return m.v3, nil
+		}
+		own = own || kind.GroupVersion() == gv
+		if kind.GroupVersion() == gv || kind.GroupVersion() == (schema.GroupVersion{Version: "v1"}) {
+			kinds = append(kinds, groupVersionKind(kind))
+		}
+	}
+	if !own {
+		return m.v3, nil
+	}
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(m.v3, &fields); err != nil {
+		return nil, err
+	}
+	var err error
+	if fields["x-kubernetes-group-version-kind"], err = json.Marshal(kinds); err != nil {
+		return nil, err
+	}
+	return json.Marshal(fields)
 }

@@ -13,7 +13,4 @@ go test -race -timeout 15m "${units[@]}"
 [ ${#clusters[@]} -eq 0 ] || go test -p 1 -timeout 20m "${clusters[@]}"
 
 # An operator's suite, on the links that stand in for Kubernetes.
-assets=$(mktemp -d)
-trap 'rm -rf "$assets"' EXIT
-bin/yare envtest install "$assets" --controllers=namespace,garbagecollector,serviceaccount
-(cd test/operator && KUBEBUILDER_ASSETS="$assets" SUITE_HAS_CONTROLLERS=1 go test -timeout 5m ./...)
+ROUNDS=4 scripts/soak-envtest.sh

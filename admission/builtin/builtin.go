@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -15,10 +15,11 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/apiserver/registry"
 )
 
 // Deps is what plugins need. All are required but
-// Mapper, Clock and Config.
+// Kinds, Clock and Config.
 type Deps struct {
 	// Client reads (and for one or two plugins, writes) objects past RBAC.
 	Client kubernetes.Interface
@@ -27,9 +28,9 @@ type Deps struct {
 	Informers informers.SharedInformerFactory
 	// Authorizer decides what a plugin wants to know about the user.
 	Authorizer authorizer.UnconditionalAuthorizer
-	// Mapper finds the resources of kinds. Only
-	// OwnerReferencesPermissionEnforcement needs it.
-	Mapper meta.RESTMapper
+	// Kinds are those that are served. Only
+	// OwnerReferencesPermissionEnforcement needs them.
+	Kinds Kinds
 	// Clock is for tests; nil means the real one.
 	Clock clock.WithTicker
 	// Config has the plugins' own settings; zero values are Kubernetes'
@@ -38,6 +39,11 @@ type Deps struct {
 	// Given are plugins that other packages build, by name: those of webhooks
 	// and policies. Without them their names stand for nothing.
 	Given map[string]admission.Plugin
+}
+
+// Kinds finds the row whose objects are of a kind, nil when there is none.
+type Kinds interface {
+	RowOf(kind schema.GroupVersionKind) *registry.Resource
 }
 
 // given takes a plugin that another package built.
@@ -56,7 +62,7 @@ type Config struct {
 	LimitedResources []LimitedResource
 }
 
-// entry is one plugin of the registry.
+// entry is one plugin of the list.
 type entry struct {
 	name      string
 	byDefault bool
@@ -66,7 +72,7 @@ type entry struct {
 // Names lists all plugins in the order they run.
 func Names() []string {
 	var names []string
-	for _, e := range registry {
+	for _, e := range entries {
 		names = append(names, e.name)
 	}
 	return names
@@ -75,7 +81,7 @@ func Names() []string {
 // DefaultNames lists the plugins that are on by default, in order.
 func DefaultNames() []string {
 	var names []string
-	for _, e := range registry {
+	for _, e := range entries {
 		if e.byDefault {
 			names = append(names, e.name)
 		}
@@ -102,7 +108,7 @@ func Plugins(deps Deps, enable, disable []string) ([]admission.Plugin, error) {
 		deps.Clock = clock.RealClock{}
 	}
 	var plugins []admission.Plugin
-	for _, e := range registry {
+	for _, e := range entries {
 		if slices.Contains(disable, e.name) || !e.byDefault && !slices.Contains(enable, e.name) {
 			continue
 		}

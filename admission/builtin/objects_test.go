@@ -16,7 +16,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -25,6 +24,8 @@ import (
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/admission/builtin"
+	"github.com/yare-io/yare/admission/match"
+	"github.com/yare-io/yare/apiserver/registry"
 )
 
 func TestTaintNodesByCondition(t *testing.T) {
@@ -237,10 +238,10 @@ func TestEventRateLimit(t *testing.T) {
 }
 
 func TestOwnerReferencesPermissionEnforcement(t *testing.T) {
-	mapper := meta.NewDefaultRESTMapper(nil)
-	mapper.Add(appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), meta.RESTScopeNamespace)
+	replicaSets := &registry.Resource{Kind: appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), Name: "replicasets", Namespaced: true}
+	kinds := match.NewVersions(func() []*registry.Resource { return []*registry.Resource{replicaSets} })
 	w := setup{
-		plugin: "OwnerReferencesPermissionEnforcement", change: func(d *builtin.Deps) { d.Mapper = mapper },
+		plugin: "OwnerReferencesPermissionEnforcement", change: func(d *builtin.Deps) { d.Kinds = kinds },
 		allowed: allowing{"alice delete pods web", "alice update replicasets/finalizers mine"},
 	}.build(t)
 	owned := func(name, kind string, block bool) *corev1.Pod {

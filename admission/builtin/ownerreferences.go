@@ -20,16 +20,16 @@ import (
 type ownerReferences struct {
 	plugin
 	authorizer authorizer.UnconditionalAuthorizer
-	mapper     meta.RESTMapper
+	kinds      Kinds
 }
 
 func newOwnerReferences(deps Deps) (admission.Plugin, error) {
-	if deps.Mapper == nil {
-		return nil, errors.New("needs a REST mapper")
+	if deps.Kinds == nil {
+		return nil, errors.New("needs to know the kinds that are served")
 	}
 	return &ownerReferences{
 		plugin:     on("OwnerReferencesPermissionEnforcement", admission.Create, admission.Update),
-		authorizer: deps.Authorizer, mapper: deps.Mapper,
+		authorizer: deps.Authorizer, kinds: deps.Kinds,
 	}, nil
 }
 
@@ -72,28 +72,25 @@ func (p *ownerReferences) mayDelete(ctx context.Context, a *admission.Attributes
 }
 
 func (p *ownerReferences) mayBlock(ctx context.Context, a *admission.Attributes, owner metav1.OwnerReference) error {
-	group, err := schema.ParseGroupVersion(owner.APIVersion)
+	version, err := schema.ParseGroupVersion(owner.APIVersion)
 	if err != nil {
 		return admission.Forbidden(a, fmt.Errorf("cannot set blockOwnerDeletion in this case because cannot parse APIVersion %q", owner.APIVersion))
 	}
-	mappings, err := p.mapper.RESTMappings(schema.GroupKind{Group: group.Group, Kind: owner.Kind}, group.Version)
-	if err != nil {
-		return admission.Forbidden(a, fmt.Errorf("cannot set blockOwnerDeletion in this case because cannot find RESTMapping for APIVersion %s Kind %s: %v",
-			owner.APIVersion, owner.Kind, err))
+	row := p.kinds.RowOf(version.WithKind(owner.Kind))
+	if row == nil {
+		return admission.Forbidden(a, fmt.Errorf("cannot set blockOwnerDeletion in this case because cannot find RESTMapping for APIVersion %s Kind %s",
+			owner.APIVersion, owner.Kind))
 	}
-	for _, mapping := range mappings {
-		namespace := ""
-		if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-			namespace = a.Namespace
-		}
-		decision, reason, _ := p.authorizer.Authorize(ctx, authorizer.AttributesRecord{
-			User: a.User, Verb: "update", Namespace: namespace, Name: owner.Name, ResourceRequest: true,
-			APIGroup: mapping.Resource.Group, APIVersion: mapping.Resource.Version,
-			Resource: mapping.Resource.Resource, Subresource: "finalizers",
-		})
-		if decision != authorizer.DecisionAllow {
-			return admission.Forbidden(a, fmt.Errorf("cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: %v", reason))
-		}
+	namespace := ""
+	if row.Namespaced {
+		namespace = a.Namespace
+	}
+	decision, reason, _ := p.authorizer.Authorize(ctx, authorizer.AttributesRecord{
+		User: a.User, Verb: "update", Namespace: namespace, Name: owner.Name, ResourceRequest: true,
+		APIGroup: row.Kind.Group, APIVersion: row.Kind.Version, Resource: row.Name, Subresource: "finalizers",
+	})
+	if decision != authorizer.DecisionAllow {
+		return admission.Forbidden(a, fmt.Errorf("cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: %v", reason))
 	}
 	return nil
 }

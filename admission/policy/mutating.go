@@ -182,10 +182,14 @@ func (w *passage) patch(ctx context.Context, patcher patch.Patcher, subject matc
 	if err != nil {
 		return err
 	}
+	converter, err := w.plugin.converter(subject.Kind)
+	if err != nil {
+		return err
+	}
 	patched, err := patcher.Patch(ctx, patch.Request{
 		MatchedResource: subject.Resource, VersionedAttributes: w.Inputs(view).Attributes, ObjectInterfaces: interfaces,
 		OptionalVariables: plugincel.OptionalVariableBindings{VersionedParams: param, Authorizer: w.asked},
-		Namespace:         namespace, TypeConverter: w.plugin.config.Converter(subject.Kind),
+		Namespace:         namespace, TypeConverter: converter,
 	}, celconfig.RuntimeCELCostBudget)
 	if err != nil {
 		return err

@@ -38,9 +38,9 @@ type Config struct {
 	Versions  *match.Versions
 	// Objects are where parameters are read; nil until the server is there.
 	Objects func() registry.Objects
-	// Converter knows the schema of a kind, by which configurations are
-	// applied.
-	Converter func(schema.GroupVersionKind) managedfields.TypeConverter
+	// Converter knows the schemas of built-in kinds, by which configurations
+	// are applied; those of others are in their rows.
+	Converter func() managedfields.TypeConverter
 	// Authorizer is what expressions may ask.
 	Authorizer authorizer.UnconditionalAuthorizer
 	Metrics    prometheus.Registerer
@@ -96,6 +96,14 @@ func (p *plugin) ready(ctx context.Context, a *admission.Attributes) (bool, erro
 		}
 	}
 	return true, nil
+}
+
+// converter knows the schema of a kind.
+func (p *plugin) converter(kind schema.GroupVersionKind) (managedfields.TypeConverter, error) {
+	if row := p.config.Versions.RowOf(kind); row != nil && row.Schema != nil {
+		return row.Schema.Types()
+	}
+	return p.config.Converter(), nil
 }
 
 // namespaceObject is the namespace that expressions see: none for what is in

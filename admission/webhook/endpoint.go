@@ -12,8 +12,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -31,7 +31,7 @@ type endpoint struct {
 	unusable error
 	config   *admissionregistrationv1.WebhookClientConfig
 	who      Credentials
-	dialer   *dialer
+	dialer   *net.Dialer
 	services Resolver
 
 	once   sync.Once
@@ -40,7 +40,7 @@ type endpoint struct {
 	err    error
 }
 
-func newEndpoint(config *admissionregistrationv1.WebhookClientConfig, who Credentials, dialer *dialer, services Resolver) *endpoint {
+func newEndpoint(config *admissionregistrationv1.WebhookClientConfig, who Credentials, dialer *net.Dialer, services Resolver) *endpoint {
 	return &endpoint{config: config, who: who, dialer: dialer, services: services}
 }
 
@@ -99,11 +99,11 @@ func read(answer *http.Response) ([]byte, error) {
 
 // connect makes the client.
 func (e *endpoint) connect() error {
-	host, port, path, err := e.address()
+	host, port, below, err := e.address()
 	if err != nil {
 		return err
 	}
-	e.target = &url.URL{Scheme: "https", Host: net.JoinHostPort(host, port), Path: path}
+	e.target = &url.URL{Scheme: "https", Host: net.JoinHostPort(host, port), Path: below}
 	who, err := e.who.For(host, port)
 	if err != nil {
 		return err
@@ -129,10 +129,11 @@ func (e *endpoint) connect() error {
 	return nil
 }
 
-// address is the name that the certificate must have, the port and the path.
-func (e *endpoint) address() (host, port, path string, err error) {
+// address is the name that the certificate must have, the port and the path:
+// as client-go has it, with no slash twice and none at the end.
+func (e *endpoint) address() (host, port, below string, err error) {
 	if service := e.config.Service; service != nil {
-		return service.Name + "." + service.Namespace + ".svc", strconv.Itoa(int(e.port())), "/" + strings.TrimPrefix(ptr.Deref(service.Path, ""), "/"), nil
+		return service.Name + "." + service.Namespace + ".svc", strconv.Itoa(int(e.port())), path.Join("/", ptr.Deref(service.Path, "")), nil
 	}
 	if e.config.URL == nil {
 		return "", "", "", errors.New("webhook configuration must have either service or URL")
@@ -147,7 +148,7 @@ func (e *endpoint) address() (host, port, path string, err error) {
 	if port = u.Port(); port == "" {
 		port = "443"
 	}
-	return u.Hostname(), port, u.Path, nil
+	return u.Hostname(), port, path.Join("/", u.Path), nil
 }
 
 func (e *endpoint) port() int32 { return ptr.Deref(e.config.Service.Port, 443) }

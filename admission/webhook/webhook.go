@@ -7,6 +7,7 @@ package webhook
 import (
 	"context"
 	"log/slog"
+	"net"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -17,6 +18,7 @@ import (
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/admission/lookup"
 	"github.com/yare-io/yare/admission/match"
+	"github.com/yare-io/yare/apiserver/egress"
 )
 
 // The plugins' names in Kubernetes.
@@ -36,7 +38,7 @@ type Config struct {
 	// Services says where the webhooks of services are.
 	Services Resolver
 	// Guard says where no webhook may be.
-	Guard Guard
+	Guard egress.Guard
 	// Mutating and Validating are how the plugins show who they are.
 	Mutating, Validating Credentials
 	Metrics              prometheus.Registerer
@@ -51,7 +53,7 @@ type plugin struct {
 	source     *source
 	namespaces lookup.Namespaces
 	synced     lookup.Synced
-	dialer     *dialer
+	dialer     *net.Dialer
 	metrics    *metrics
 }
 
@@ -92,7 +94,7 @@ func newPlugin(name string, config Config, counted *metrics) *plugin {
 		name: name, config: config, metrics: counted,
 		namespaces: lookup.NewNamespaces(config.Client, config.Informers),
 		synced:     lookup.Synced{Clock: config.Clock},
-		dialer:     newDialer(config.Guard),
+		dialer:     config.Guard.Dialer(),
 	}
 }
 

@@ -93,7 +93,7 @@ func TestFramesAreThoseOfApimachinery(t *testing.T) {
 }
 
 func TestWhatIsEncodedIsDecoded(t *testing.T) {
-	for _, f := range []codec.Format{codec.JSON, codec.YAML, codec.Protobuf} {
+	for _, f := range []codec.Format{codec.JSON, codec.YAML, codec.Protobuf, codec.CBOR} {
 		bare, err := codec.Encode(f, example())
 		if err != nil {
 			t.Fatal(err)
@@ -138,15 +138,26 @@ func TestBombsAreRefused(t *testing.T) {
 		aliases += string(i) + ": &" + string(i) + " [" + strings.TrimSuffix(strings.Repeat("*"+previous+",", 9), ",") + "]\n"
 	}
 	for name, body := range map[string]string{
-		"aliases":    aliases,
-		"deep YAML":  strings.Repeat("- ", 20_000),
-		"deep flow":  strings.Repeat("[", 20_000),
-		"deep JSON":  strings.Repeat(`{"a":`, 20_000) + "1" + strings.Repeat("}", 20_000),
-		"not closed": `{"data":`,
+		"aliases":      aliases,
+		"deep YAML":    strings.Repeat("- ", 20_000),
+		"deep flow":    strings.Repeat("[", 20_000),
+		"deep JSON":    strings.Repeat(`{"a":`, 20_000) + "1" + strings.Repeat("}", 20_000),
+		"not closed":   `{"data":`,
+		"deep CBOR":    "\xa1\x41x" + strings.Repeat("\x81", 20_000) + "\x00",
+		"long CBOR":    "\xa1\x44data\xbb\x00\x00\x00\xff\xff\xff\xff\xff\x41a\x41b",
+		"twice CBOR":   "\xa1\x44data\xa2\x41a\x41b\x41a\x41c",
+		"many CBOR":    "\xa1\x48metadata\xa1\x4fownerReferences\x9a\x00\x0f\x42\x40" + strings.Repeat("\xa0", 1_000_000),
+		"more CBOR":    "\xa0\xa0",
+		"no CBOR":      "",
+		"array CBOR":   "\x80",
+		"endless CBOR": "\xa1\x44data\xbf",
 	} {
 		f := codec.YAML
-		if strings.HasSuffix(name, "JSON") {
+		switch {
+		case strings.HasSuffix(name, "JSON"):
 			f = codec.JSON
+		case strings.HasSuffix(name, "CBOR"):
+			f = codec.CBOR
 		}
 		if _, _, err := codec.Decode(f, []byte(body), mapKind, &corev1.ConfigMap{}, true); err == nil {
 			t.Errorf("%s was decoded", name)
@@ -169,12 +180,13 @@ func FuzzDecode(f *testing.F) {
 	f.Add(byte(codec.JSON), []byte(`{"kind":"Deployment","apiVersion":"apps/v1","spec":{"replicas":3,"template":{"spec":{"containers":[{"name":"a","resources":{"limits":{"cpu":"1"}}}]}}}}`))
 	f.Add(byte(codec.YAML), []byte("kind: Deployment\napiVersion: apps/v1\nspec: {replicas: 1, strategy: {rollingUpdate: {maxSurge: 25%}}}\n"))
 	f.Add(byte(codec.Protobuf), []byte("k8s\x00\n\x15\n\x07apps/v1\x12\nDeployment\x12\x00\x1a\x00\"\x00"))
+	f.Add(byte(codec.CBOR), []byte("\xd9\xd9\xf7\xa3\x44kind\x4aDeployment\x4aapiVersion\x47apps/v1\x44spec\xa1\x48replicas\x03"))
 	f.Fuzz(func(t *testing.T, format byte, body []byte) {
 		var obj appsv1.Deployment
-		if _, _, err := codec.Decode(codec.Format(format%3), body, kind, &obj, true); err != nil {
+		if _, _, err := codec.Decode(codec.Format(format%4), body, kind, &obj, true); err != nil {
 			return
 		}
-		for _, f := range []codec.Format{codec.JSON, codec.Protobuf} {
+		for _, f := range []codec.Format{codec.JSON, codec.Protobuf, codec.CBOR} {
 			bare, err := codec.Encode(f, &obj)
 			if err != nil {
 				continue // a date beyond what RFC 3339 can say

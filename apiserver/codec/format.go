@@ -11,6 +11,7 @@ package codec
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 
@@ -27,20 +28,25 @@ const (
 	JSON Format = iota
 	YAML
 	Protobuf
+	CBOR
 )
 
 // MediaType is the format's name in Accept and Content-Type.
 func (f Format) MediaType() string {
-	return [...]string{"application/json", "application/yaml", "application/vnd.kubernetes.protobuf"}[f]
+	return [...]string{runtime.ContentTypeJSON, runtime.ContentTypeYAML, runtime.ContentTypeProtobuf, runtime.ContentTypeCBOR}[f]
 }
 
 // Bare encodes objects without kind and apiVersion. YAML has the bare form of
 // JSON. The encoders are comparable and stateless.
 func (f Format) Bare() runtime.Encoder {
-	if f == Protobuf {
+	switch f {
+	case Protobuf:
 		return bareProtobuf{}
+	case CBOR:
+		return bareCBOR{}
+	default:
+		return bareJSON{}
 	}
-	return bareJSON{}
 }
 
 type bareJSON struct{}
@@ -48,7 +54,7 @@ type bareJSON struct{}
 func (bareJSON) Identifier() runtime.Identifier { return "yare/json" }
 
 func (bareJSON) Encode(obj runtime.Object, w io.Writer) error {
-	raw, err := marshalBare(obj)
+	raw, err := json.Marshal(bareContent(obj))
 	if err != nil {
 		return fmt.Errorf("encode %T as JSON: %w", obj, err)
 	}
@@ -105,6 +111,8 @@ func Wrap(f Format, gvk schema.GroupVersionKind, bare []byte) ([]byte, error) {
 	switch f {
 	case Protobuf:
 		return wrapProtobuf(gvk, bare), nil
+	case CBOR:
+		return wrapCBOR(gvk, bare)
 	case YAML:
 		return yaml.JSONToYAML(wrapJSON(gvk, bare))
 	default:

@@ -70,11 +70,12 @@ func Negotiate(r *http.Request, query url.Values, offer Offer) (Output, error) {
 }
 
 func wantsPretty(r *http.Request, query url.Values) bool {
-	if values, ok := query["pretty"]; ok {
-		return values[0] != "false" && values[0] != "0"
+	if value := query.Get("pretty"); value != "" {
+		pretty, err := strconv.ParseBool(value)
+		return err == nil && pretty
 	}
 	agent := r.UserAgent()
-	return strings.HasPrefix(agent, "curl/") || strings.HasPrefix(agent, "Wget/") || strings.HasPrefix(agent, "Mozilla/5.0")
+	return strings.HasPrefix(agent, "curl") || strings.HasPrefix(agent, "Wget") || strings.HasPrefix(agent, "Mozilla/5.0")
 }
 
 type clause struct {
@@ -121,7 +122,7 @@ func (c clause) match(offer Offer) (Output, bool) {
 			return out, true
 		}
 		known := c.params["g"] == metav1.GroupName && (c.params["v"] == "v1" || c.params["v"] == "v1beta1")
-		if !known || !slices.Contains(offer.As, as) || (as == "Table" && f == Protobuf) {
+		if !known || !slices.Contains(offer.As, as) || (as == "Table" && f != JSON && f != YAML) {
 			continue
 		}
 		out.As, out.AsVersion = as, c.params["v"]

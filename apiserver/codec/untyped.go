@@ -1,7 +1,6 @@
 package codec
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -14,11 +13,11 @@ import (
 // Objects without a Go type carry their kind and apiVersion with them; in all
 // else their bare form is that of others.
 
-// marshalBare returns the JSON of an object without kind and apiVersion.
-func marshalBare(obj runtime.Object) ([]byte, error) {
+// bareContent is what to encode of an object, without kind and apiVersion.
+func bareContent(obj runtime.Object) any {
 	u, ok := obj.(*unstructured.Unstructured)
 	if !ok {
-		return json.Marshal(obj)
+		return obj
 	}
 	bare := make(map[string]any, len(u.Object))
 	for name, value := range u.Object {
@@ -26,7 +25,7 @@ func marshalBare(obj runtime.Object) ([]byte, error) {
 			bare[name] = value
 		}
 	}
-	return json.Marshal(bare)
+	return bare
 }
 
 // decodeUntyped reads JSON into an object without a Go type.
@@ -47,21 +46,27 @@ func decodeUntyped(body []byte, want schema.GroupVersionKind, into *unstructured
 	if err != nil {
 		return schema.GroupVersionKind{}, nil, fmt.Errorf("couldn't get version/kind; json parse error: %w", err)
 	}
+	got, err := adopt(content, want, into)
+	return got, warnings, err
+}
+
+// adopt makes decoded content an object's, if it is of the kind that is wanted.
+func adopt(content map[string]any, want schema.GroupVersionKind, into *unstructured.Unstructured) (schema.GroupVersionKind, error) {
 	apiVersion, isText := text(content, "apiVersion")
 	kind, kindIsText := text(content, "kind")
 	if !isText || !kindIsText {
-		return schema.GroupVersionKind{}, nil, errors.New("couldn't get version/kind; json parse error: apiVersion and kind must be strings")
+		return schema.GroupVersionKind{}, errors.New("couldn't get version/kind; json parse error: apiVersion and kind must be strings")
 	}
 	got, err := complete(apiVersion, kind, want)
 	if err != nil {
-		return got, nil, err
+		return got, err
 	}
 	if !matches(got, want) {
-		return got, nil, &MismatchError{Got: got, Want: want}
+		return got, &MismatchError{Got: got, Want: want}
 	}
 	into.Object = content
 	into.SetGroupVersionKind(got)
-	return got, warnings, nil
+	return got, nil
 }
 
 // text returns a string that may be missing.

@@ -194,7 +194,7 @@ func TestListsSelectAndPrint(t *testing.T) {
 		}
 	}
 	_, partial, _ := w.request("GET", "/apis/example.com/v1/widgets", "", "Accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")
-	if strings.Contains(partial, "color") || strings.Count(partial, `"generateName":"w-"`) != 3 {
+	if strings.Contains(partial, `"spec":`) || strings.Count(partial, `"generateName":"w-"`) != 3 {
 		t.Errorf("metadata: %s", partial)
 	}
 }

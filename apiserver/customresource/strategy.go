@@ -31,6 +31,7 @@ func (v *version) statusStrategy() registry.Strategy {
 		PrepareForUpdate: v.prepareStatus,
 		ValidateUpdate:   v.validateStatusUpdate,
 		RequireVersion:   true,
+		Untouched:        []string{"spec", "metadata"},
 	}
 }
 

@@ -45,9 +45,9 @@ func environmentFor(d declared) (*shared, error) {
 	if known := environments.known[d]; known != nil {
 		return known, nil
 	}
-	made, err := newShared(d)
+	made, err := newShared(d, Types{})
 	if err != nil {
-		return nil, fmt.Errorf("environment of expressions: %w", err)
+		return nil, err
 	}
 	if environments.known == nil {
 		environments.known = map[declared]*shared{}
@@ -59,19 +59,19 @@ func environmentFor(d declared) (*shared, error) {
 // always is the version since which options hold: all that is known.
 var always = version.MajorMinor(1, 0)
 
-func newShared(d declared) (*shared, error) {
+func newShared(d declared, known Types) (*shared, error) {
 	s := &shared{variables: apiservercel.NewObjectType("kubernetes.variables", map[string]*apiservercel.DeclField{})}
 	request, namespace := plugincel.BuildRequestType(), plugincel.BuildNamespaceType()
 	options := environment.VersionedOptions{
 		IntroducedVersion: always,
 		EnvOptions: []cel.EnvOption{
-			cel.Variable(plugincel.ObjectVarName, cel.DynType), cel.Variable(plugincel.OldObjectVarName, cel.DynType),
+			cel.Variable(plugincel.ObjectVarName, celType(known.Object)), cel.Variable(plugincel.OldObjectVarName, celType(known.Object)),
 			cel.Variable(plugincel.NamespaceVarName, namespace.CelType()), cel.Variable(plugincel.RequestVarName, request.CelType()),
 		},
-		DeclTypes: []*apiservercel.DeclType{namespace, request},
+		DeclTypes: known.with(namespace, request),
 	}
 	if d.HasParams {
-		options.EnvOptions = append(options.EnvOptions, cel.Variable(plugincel.ParamsVarName, cel.DynType))
+		options.EnvOptions = append(options.EnvOptions, cel.Variable(plugincel.ParamsVarName, celType(known.Params)))
 	}
 	if d.HasAuthorizer {
 		options.EnvOptions = append(options.EnvOptions, cel.Variable(plugincel.AuthorizerVarName, library.AuthorizerType),
@@ -83,8 +83,11 @@ func newShared(d declared) (*shared, error) {
 	}
 	var err error
 	s.set, err = environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()).Extend(options, environment.StrictCostOpt)
-	if err != nil || !d.HasPatchTypes {
-		return s, err
+	if err != nil {
+		return nil, fmt.Errorf("environment of expressions: %w", err)
+	}
+	if !d.HasPatchTypes {
+		return s, nil
 	}
 	// The types of patches are found by name, around the declared ones.
 	s.set, err = s.set.Extend(environment.VersionedOptions{IntroducedVersion: always, EnvOptions: []cel.EnvOption{

@@ -12,6 +12,10 @@ import (
 // Define and Compile are for one goroutine; once all is compiled, Context may
 // be called concurrently.
 type Scope struct {
+	// Types are known where expressions are to be checked against them. They
+	// are set before anything is compiled.
+	Types     Types
+	typed     map[declared]*shared
 	fields    map[string]*apiservercel.DeclField
 	variables []variable
 }
@@ -40,7 +44,7 @@ func (s *Scope) Compile(e plugincel.ExpressionAccessor, d plugincel.OptionalVari
 
 func (s *Scope) compile(e plugincel.ExpressionAccessor, d declared, mode environment.Type) plugincel.CompilationResult {
 	result := plugincel.CompilationResult{ExpressionAccessor: e}
-	env, err := environmentFor(d)
+	env, err := s.environment(d)
 	if err != nil {
 		result.Error = internal("unexpected error loading CEL environment", err)
 		return result

@@ -1,16 +1,17 @@
 // Package fieldmanager does server-side apply, and keeps the record of who
-// applied which field (metadata.managedFields). It wraps apimachinery's
-// implementation for rows.
+// set which field (metadata.managedFields).
 //
-// An object has such a record from its first apply on, or when its creator
-// brings one. Until then writes cost nothing, and the first apply attributes
-// what it finds to "before-first-apply", as Kubernetes does for objects that
-// are older than the feature.
+// Creates and updates are most writes, and are recorded here: the old and the
+// new object are compared in one walk, and FieldsV1 is read and written
+// without structured-merge-diff's sets. What is unusual (duplicate items,
+// records of other versions, records that a client writes itself) and all
+// applies are left to apimachinery. Tests hold the two ways against each other.
 package fieldmanager
 
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"unicode"
@@ -24,10 +25,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
+	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/applyconfigurations"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
-	"sigs.k8s.io/yaml"
 
 	"github.com/yare-io/yare/apiserver/registry"
 )
@@ -42,12 +43,24 @@ var Converter = sync.OnceValue(func() managedfields.TypeConverter {
 // safe for concurrent use.
 type Manager struct {
 	row   *registry.Resource
+	part  string
 	inner func() (*managedfields.FieldManager, error)
+	shape func() (*shape, error)
 }
 
 // New returns the manager for a row, or for a part of it by name.
 func New(row *registry.Resource, part string) *Manager {
-	m := &Manager{row: row}
+	m := &Manager{row: row, part: part}
+	m.shape = sync.OnceValues(func() (*shape, error) {
+		s, err := shapeOf(row)
+		if err != nil {
+			return nil, err
+		}
+		if touched := strategyOf(row, part).Touched; touched != nil {
+			s = s.only(split(touched))
+		}
+		return s.without(append(untouched(row, part), stripped...)), nil
+	})
 	m.inner = sync.OnceValues(func() (*managedfields.FieldManager, error) {
 		if row.Schema != nil {
 			return untyped(row, part)
@@ -101,6 +114,30 @@ func (m *Manager) settled(obj runtime.Object) runtime.Object {
 	return obj
 }
 
+// shapeOf is the shape of a row's objects.
+func shapeOf(row *registry.Resource) (*shape, error) {
+	switch {
+	case row.Schema != nil:
+		types, err := row.Schema.Types()
+		if err != nil {
+			return nil, err
+		}
+		empty, err := creator{}.New(row.Kind)
+		if err != nil {
+			return nil, err
+		}
+		of, err := types.ObjectToTyped(empty)
+		if err != nil {
+			return nil, err
+		}
+		return (&schemaShapes{schema: of.Schema(), made: map[string]*shape{}}).of(of.TypeRef())
+	case scheme.Scheme.Recognizes(row.Kind):
+		return knownShapes().root(reflect.TypeOf(row.New())), nil
+	default:
+		return deducedShapes().root(reflect.TypeOf(row.New())), nil
+	}
+}
+
 type defaulter struct{ row *registry.Resource }
 
 // Default implements runtime.ObjectDefaulter.
@@ -110,21 +147,73 @@ func (d defaulter) Default(obj runtime.Object) {
 	}
 }
 
-// ignored are the fields that a write through this door does not touch, and so
-// cannot own: the status of a kind that has a status part, and all but the
-// status for that part.
-func ignored(row *registry.Resource, part string) map[fieldpath.APIVersion]fieldpath.Filter {
-	version := fieldpath.APIVersion(row.Kind.GroupVersion().String())
-	fields := fieldpath.NewSet()
+// untouched are the fields that a write through this door does not touch, and
+// so cannot own.
+func untouched(row *registry.Resource, part string) [][]string {
+	strategy := strategyOf(row, part)
 	switch {
+	case strategy.Untouched != nil:
+		return split(strategy.Untouched)
+	case strategy.Touched != nil:
+		return nil
 	case part == "status":
-		fields.Insert(fieldpath.MakePathOrDie("spec"))
+		return [][]string{{"spec"}}
 	case hasStatus(row):
-		fields.Insert(fieldpath.MakePathOrDie("status"))
+		return [][]string{{"status"}}
 	default:
 		return nil
 	}
-	return map[fieldpath.APIVersion]fieldpath.Filter{version: fieldpath.NewExcludeSetFilter(fields)}
+}
+
+// strategyOf is the strategy of a row, or of a part of it.
+func strategyOf(row *registry.Resource, part string) *registry.Strategy {
+	for _, sub := range row.Subresources {
+		if sub.Name == part && sub.Part != nil {
+			return sub.Part
+		}
+	}
+	return &row.Strategy
+}
+
+func split(paths []string) [][]string {
+	out := make([][]string, len(paths))
+	for i, path := range paths {
+		out[i] = strings.Split(path, ".")
+	}
+	return out
+}
+
+// ignored says to apimachinery what a write cannot own.
+func ignored(row *registry.Resource, part string) map[fieldpath.APIVersion]fieldpath.Filter {
+	var filter fieldpath.Filter
+	if touched := strategyOf(row, part).Touched; touched != nil {
+		matchers := make([]*fieldpath.SetMatcher, len(touched))
+		for i, path := range split(touched) {
+			matchers[i] = fieldpath.MakePrefixMatcherOrDie(elements(path)...)
+		}
+		filter = fieldpath.NewIncludeMatcherFilter(matchers...)
+	} else if paths := untouched(row, part); paths != nil {
+		fields := fieldpath.NewSet()
+		for _, path := range paths {
+			fields.Insert(fieldpath.MakePathOrDie(elements(path)...))
+		}
+		filter = fieldpath.NewExcludeSetFilter(fields)
+	} else {
+		return nil
+	}
+	version := fieldpath.APIVersion(row.Kind.GroupVersion().String())
+	return map[fieldpath.APIVersion]fieldpath.Filter{version: filter}
+}
+
+// elements are those of a path for fieldpath.
+func elements(path []string) []any {
+	out := make([]any, len(path))
+	for i, name := range path {
+		if out[i] = name; name == "*" {
+			out[i] = fieldpath.MatchAnyPathElement()
+		}
+	}
+	return out
 }
 
 func hasStatus(row *registry.Resource) bool {
@@ -139,20 +228,15 @@ func hasStatus(row *registry.Resource) bool {
 // Track brings the record of obj up to date with what a write by manager
 // changes from live, which is an empty object on create. live is left alone.
 func (m *Manager) Track(live, obj runtime.Object, manager string) (runtime.Object, error) {
-	if !recorded(live) && !recorded(obj) {
-		return obj, nil
+	err := m.record(live, obj, manager)
+	if !errors.Is(err, errUnusual) {
+		return obj, err
 	}
 	inner, err := m.inner()
 	if err != nil {
 		return nil, err
 	}
 	return m.settled(inner.UpdateNoErrors(live.DeepCopyObject(), obj, manager)), nil
-}
-
-// recorded reports whether an object has a record, or asks to drop it.
-func recorded(obj runtime.Object) bool {
-	accessor, err := meta.Accessor(obj)
-	return err == nil && accessor.GetManagedFields() != nil
 }
 
 // Apply merges a configuration, in YAML or JSON, into a copy of live, which is

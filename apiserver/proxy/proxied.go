@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 
@@ -41,7 +42,7 @@ func (n nodeProxy) Connect(w http.ResponseWriter, r *http.Request, t request.Tar
 	if port == "" || port == location.Port() {
 		return forward(w, r, below(location, t.Path), n.kubelet)
 	}
-	location, err = direct(scheme, location.Hostname(), port)
+	location, err = n.direct(scheme, location.Hostname(), port)
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (p podProxy) Connect(w http.ResponseWriter, r *http.Request, t request.Targ
 	if pod.Status.PodIP == "" {
 		return apierrors.NewServiceUnavailable(fmt.Sprintf("pod %s has no address yet", name))
 	}
-	location, err := direct(scheme, pod.Status.PodIP, port)
+	location, err := p.direct(scheme, pod.Status.PodIP, port)
 	if err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (p serviceProxy) Connect(w http.ResponseWriter, r *http.Request, t request.
 	if err != nil {
 		return err
 	}
-	location, err := direct(scheme, host, strconv.Itoa(int(number)))
+	location, err := p.direct(scheme, host, strconv.Itoa(int(number)))
 	if err != nil {
 		return err
 	}
@@ -183,15 +184,13 @@ func slicePort(slice *discoveryv1.EndpointSlice, service, name string) (int32, b
 	return 0, false
 }
 
-// direct makes the address of a pod's or node's port. Addresses that mean
-// this machine, or its link, are refused: a client must not reach what only
-// the server can.
-func direct(scheme, host, port string) (*url.URL, error) {
-	if ip := net.ParseIP(host); ip != nil && (ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip.IsInterfaceLocalMulticast() || ip.IsUnspecified()) {
-		return nil, apierrors.NewBadRequest("address not allowed")
-	}
-	if host == "localhost" {
-		return nil, apierrors.NewBadRequest("address not allowed")
+// direct makes the address of a pod's or node's port. One that the guard
+// refuses is the request's mistake; a name is checked when it is connected to.
+func (p *Proxy) direct(scheme, host, port string) (*url.URL, error) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if err := p.guard.Check(netip.AddrPortFrom(ip, 0)); err != nil {
+			return nil, apierrors.NewBadRequest(err.Error())
+		}
 	}
 	if scheme == "" {
 		scheme = "http"

@@ -15,8 +15,11 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/yare-io/yare/apiserver/egress"
 	"github.com/yare-io/yare/apiserver/request"
 )
 
@@ -25,8 +28,11 @@ type Config struct {
 	// KubeletTLS has the certificate that the server shows to kubelets, and the
 	// CAs that it believes them by (or InsecureSkipVerify). Required.
 	KubeletTLS *tls.Config
-	// DialContext connects to kubelets, pods and services; nil: the net
-	// package's dialer, with a timeout of 10 s.
+	// Guard says where pods, services and other ports of nodes may not be.
+	// Kubelets may be on this machine, but not on its link.
+	Guard egress.Guard
+	// DialContext connects to kubelets, pods and services; nil: dialers that
+	// keep to Guard.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -36,10 +42,10 @@ type Proxy struct {
 	// kubelet authenticates as the server, unchecked does so without checking
 	// whom it talks to, plain has no identity: it is for pods and services.
 	kubelet, unchecked, plain *http.Transport
+	guard                     egress.Guard
 }
 
 const (
-	dialTimeout      = 10 * time.Second
 	handshakeTimeout = 10 * time.Second
 	idleTimeout      = 90 * time.Second
 )
@@ -49,19 +55,26 @@ func New(config Config) (*Proxy, error) {
 	if config.KubeletTLS == nil {
 		return nil, errors.New("a proxy needs the TLS configuration for kubelets")
 	}
-	dial := config.DialContext
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	kubelets, others := config.DialContext, config.DialContext
+	if config.DialContext == nil {
+		kubelets, others = guardOfKubelets(config.Guard).Dialer().DialContext, config.Guard.Dialer().DialContext
 	}
 	unchecked := config.KubeletTLS.Clone()
 	unchecked.InsecureSkipVerify = true
 	unchecked.RootCAs = nil
 	return &Proxy{
-		kubelet:   transport(dial, config.KubeletTLS.Clone()),
-		unchecked: transport(dial, unchecked),
+		guard:     config.Guard,
+		kubelet:   transport(kubelets, config.KubeletTLS.Clone()),
+		unchecked: transport(kubelets, unchecked),
 		// Certificates of pods are their own affair, as in Kubernetes.
-		plain: transport(dial, &tls.Config{InsecureSkipVerify: true}), //nolint:gosec // see above
+		plain: transport(others, &tls.Config{InsecureSkipVerify: true}), //nolint:gosec // see above
 	}, nil
+}
+
+// guardOfKubelets lets a kubelet be on the server's own machine.
+func guardOfKubelets(g egress.Guard) egress.Guard {
+	g.Allow = append(slices.Clone(g.Allow), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
+	return g
 }
 
 // transport speaks HTTP/1.1 only, for connections must be upgradable. It

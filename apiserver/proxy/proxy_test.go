@@ -35,6 +35,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/yare-io/yare/apiserver"
+	"github.com/yare-io/yare/apiserver/egress"
 	"github.com/yare-io/yare/apiserver/proxy"
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/storage/memory"
@@ -58,9 +59,12 @@ type world struct {
 	pod     *httptest.Server
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldOf(t, kubelet{t}) }
+
+// newWorldOf makes a world whose kubelet is the one given.
+func newWorldOf(t *testing.T, kubelet http.Handler) *world {
 	w := &world{t: t}
-	w.kubelet = httptest.NewTLSServer(kubelet{t})
+	w.kubelet = httptest.NewTLSServer(kubelet)
 	w.pod = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(rw, "pod got %s %s, authorization %q", r.Method, r.URL.RequestURI(), r.Header.Get("Authorization"))
 	}))
@@ -68,10 +72,18 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(w.pod.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(w.kubelet.Certificate())
-	p, err := proxy.New(proxy.Config{
+	w.front(proxy.Config{
 		KubeletTLS:  &tls.Config{RootCAs: roots, ServerName: "example.com"},
-		DialContext: w.dial,
+		DialContext: w.dial, Guard: egress.Guard{Flag: "proxy-allowed-networks"},
 	})
+	w.populate()
+	return w
+}
+
+// front starts the API server.
+func (w *world) front(config proxy.Config) {
+	t := w.t
+	p, err := proxy.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,8 +114,6 @@ func newWorld(t *testing.T) *world {
 	w.url = front.URL
 	w.config = &rest.Config{Host: front.URL, QPS: -1, BearerToken: "secret"}
 	w.client = kubernetes.NewForConfigOrDie(w.config)
-	w.populate()
-	return w
 }
 
 // dial leads the test's addresses to the servers behind them.
@@ -287,7 +297,7 @@ func TestProxiedRequests(t *testing.T) {
 		{"namespaces/default/pods/p/proxy/a%2Fb?x=y", 200, `pod got GET /a%2Fb?x=y, authorization ""`},
 		{"namespaces/default/pods/http:p:8080/proxy/", 200, "pod got GET /,"},
 		{"namespaces/default/pods/p:9/proxy/", 503, "error trying to reach service: nothing at"},
-		{"namespaces/default/pods/loop/proxy/", 400, "address not allowed"},
+		{"namespaces/default/pods/loop/proxy/", 400, "address not allowed: 127.0.0.1:0 is a loopback address; --proxy-allowed-networks can allow it"},
 		{"namespaces/default/pods/a:b:c:d/proxy/", 400, "invalid pod request"},
 		{"namespaces/default/services/s:web/proxy/z", 200, "pod got GET /z,"},
 		{"namespaces/default/services/s:80/proxy/z", 200, "pod got GET /z,"},

@@ -64,6 +64,8 @@ type Resource struct {
 	// Columns are what kubectl get shows, after the name column is included
 	// by the row itself. Empty: name and age.
 	Columns []Column
+	// Conditions mark rows of a table (a pod that has completed); nil: none.
+	Conditions func(runtime.Object) []metav1.TableRowCondition
 	// Fields are the selectable fields beside metadata.name and
 	// metadata.namespace; nil: none.
 	Fields func(runtime.Object) fields.Set
@@ -126,6 +128,15 @@ type Strategy struct {
 	CreateOnUpdate bool
 	// RequireVersion: an update without a resourceVersion is refused.
 	RequireVersion bool
+
+	// Untouched are the fields ("metadata.labels") that a write leaves as they
+	// are, so that its author does not come to own them; nil: the spec for the
+	// part named status, the status for all other writes of a kind that has
+	// that part. Kubernetes calls them reset fields.
+	Untouched []string
+	// Touched, where set, are all fields that a write changes; "*" stands for
+	// each item of a list.
+	Touched []string
 }
 
 // DeleteStrategy is what deleting an object means.
@@ -200,6 +211,11 @@ type Projection struct {
 	Into func(projection, obj runtime.Object) error
 	// Validate returns what is wrong with a projection.
 	Validate func(projection runtime.Object) field.ErrorList
+	// Replicas is where the object has what the projection has as
+	// spec.replicas; nil: there, too.
+	Replicas []string
+	// Columns are what kubectl get shows of it. Empty: as for resources.
+	Columns []Column
 }
 
 // Action is what a POST does when it does not simply store its body.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -45,4 +46,9 @@ func CheckUpdate[T runtime.Object](f func(obj, old T) field.ErrorList) func(_ co
 // Cell adapts a Column.Cell.
 func Cell[T runtime.Object](f func(T) any) func(runtime.Object, time.Time) any {
 	return func(o runtime.Object, _ time.Time) any { return f(o.(T)) }
+}
+
+// Conditions adapts Resource.Conditions.
+func Conditions[T runtime.Object](f func(T) []metav1.TableRowCondition) func(runtime.Object) []metav1.TableRowCondition {
+	return func(o runtime.Object) []metav1.TableRowCondition { return f(o.(T)) }
 }

@@ -26,15 +26,17 @@ type Source struct {
 // Maker makes tables of one resource's objects for one request.
 type Maker struct {
 	Columns []registry.Column
-	Include metav1.IncludeObjectPolicy
-	Version string // of meta.k8s.io
-	Now     time.Time
+	// Conditions mark rows; it may be nil.
+	Conditions func(runtime.Object) []metav1.TableRowCondition
+	Include    metav1.IncludeObjectPolicy
+	Version    string // of meta.k8s.io
+	Now        time.Time
 }
 
-// Columns returns a row's columns, or those of a kind that has none of its own.
-func Columns(row *registry.Resource) []registry.Column {
-	if len(row.Columns) > 0 {
-		return row.Columns
+// Columns returns a kind's own columns, or those of a kind that has none.
+func Columns(own []registry.Column) []registry.Column {
+	if len(own) > 0 {
+		return own
 	}
 	return defaultColumns
 }
@@ -106,6 +108,9 @@ func (m Maker) row(source Source) (metav1.TableRow, error) {
 	row := metav1.TableRow{Cells: make([]any, len(m.Columns))}
 	for i, c := range m.Columns {
 		row.Cells[i] = c.Cell(source.Object, m.Now)
+	}
+	if m.Conditions != nil {
+		row.Conditions = m.Conditions(source.Object)
 	}
 	raw, err := m.object(source)
 	row.Object = runtime.RawExtension{Raw: raw}

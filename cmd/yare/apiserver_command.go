@@ -31,6 +31,9 @@ func newAPIServerCommand() *cobra.Command {
 			if !options.AllowPrivileged {
 				return errors.New("--allow-privileged=false is not supported: use pod security admission")
 			}
+			if options.SecurePort == 0 {
+				return errors.New("--secure-port must not be 0: clients have to know the port")
+			}
 			options.KeepPolicies(filepath.Join(defaultDataDir, "opa"))
 			trust, err := options.Trust()
 			if err != nil {

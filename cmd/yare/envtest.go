@@ -142,6 +142,7 @@ func envtestHere(called string) (*envtestSettings, error) {
 
 // adjust makes an API server one of a test suite.
 func (s *envtestSettings) adjust(o *kubeapiserver.Options) {
+	o.AllowLoopbackWebhooks()
 	if s.Storage == "memory" {
 		o.StorageBackend, o.EtcdServers = "memory", nil
 	}

@@ -40,7 +40,7 @@ func newEtcdCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			store, err := etcd.Open(cmd.Context(), etcd.Config{Dir: dataDir, Listen: listen, Logger: logger, CompactionInterval: -1})
+			store, err := etcd.Open(cmd.Context(), etcd.Config{Dir: dataDir, Listen: listen, Logger: logger, CompactionInterval: -1, NoSync: noSync})
 			if err != nil {
 				return err
 			}
@@ -53,7 +53,7 @@ func newEtcdCommand() *cobra.Command {
 	flags.StringSliceVar(&unused, "advertise-client-urls", nil, "accepted and not used: there is one member")
 	flags.StringSliceVar(&unused, "listen-peer-urls", nil, "accepted and not used: there is one member")
 	flags.StringVar(&dataDir, "data-dir", "default.etcd", "directory to keep data in")
-	flags.BoolVar(&noSync, "unsafe-no-fsync", false, "accepted; writes are synced all the same")
+	flags.BoolVar(&noSync, "unsafe-no-fsync", false, "do not wait for writes to be on disk: a crash of the machine may lose them")
 	logs.add(flags)
 	return command
 }

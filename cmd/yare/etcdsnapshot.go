@@ -117,11 +117,10 @@ func (s *snapshotCommand) saveCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config := etcd.Config{Endpoints: s.servers, TLS: s.tls}
 			if len(config.Endpoints) == 0 {
-				socket := etcdSocket(s.dataDir)
-				if _, err := os.Stat(socket[len("unix://"):]); err != nil {
-					return fmt.Errorf("no server with an embedded etcd runs on %s: %w", s.dataDir, err)
+				var err error
+				if config, err = memberConfig(s.dataDir); err != nil {
+					return err
 				}
-				config.Endpoints = []string{socket}
 			}
 			taken, err := snapshotDir(s.dir, config).Take(cmd.Context(), name)
 			if err == nil {
@@ -202,7 +201,13 @@ func (s *snapshotCommand) restore(name string, bump uint64) (err error) {
 		return fmt.Errorf("stop the server first: %w", err)
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	data := filepath.Join(s.dataDir, "etcd")
+	return restoreSnapshot(s.out, s.dataDir, path, bump)
+}
+
+// restoreSnapshot makes a snapshot the data of the embedded etcd, in a data dir
+// that is locked, and keeps what was there beside it. It is a cluster of one.
+func restoreSnapshot(out io.Writer, dataDir, path string, bump uint64) error {
+	data := filepath.Join(dataDir, "etcd")
 	fresh, old := data+".restoring", fmt.Sprintf("%s.before-%d", data, time.Now().Unix())
 	if err := os.RemoveAll(fresh); err != nil {
 		return err
@@ -211,13 +216,13 @@ func (s *snapshotCommand) restore(name string, bump uint64) (err error) {
 		return errors.Join(err, os.RemoveAll(fresh))
 	}
 	if err := os.Rename(data, old); err == nil {
-		fmt.Fprintf(s.out, "kept what was there as %s\n", old)
+		fmt.Fprintf(out, "kept what was there as %s\n", old)
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	if err := os.Rename(fresh, data); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "restored %s\n", path)
+	fmt.Fprintf(out, "restored %s\n", path)
 	return nil
 }

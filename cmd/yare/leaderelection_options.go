@@ -16,6 +16,8 @@ type leaderElectionOptions struct {
 	elect                               bool
 	leaseDuration, renewDeadline, retry time.Duration
 	namespace, name                     string
+	// identity tells contenders apart; empty: a random one.
+	identity string
 }
 
 func (o *leaderElectionOptions) add(flags *pflag.FlagSet, name string) {
@@ -60,7 +62,7 @@ func (o *leaderElectionOptions) controllers() *controllers.LeaderElection {
 		return nil
 	}
 	return &controllers.LeaderElection{
-		Namespace: o.namespace, Name: o.name,
+		Namespace: o.namespace, Name: o.name, Identity: o.identity,
 		LeaseDuration: o.leaseDuration, RenewDeadline: o.renewDeadline, RetryPeriod: o.retry,
 	}
 }

@@ -57,7 +57,7 @@ binary with such a name (kube-apiserver, kubelet, ...) acts as that part.`,
 		&cobra.Group{ID: "component", Title: "Parts of a cluster:"},
 	)
 	root.AddCommand(newServerCommand(), newAgentCommand(), newResetCommand(), newEnvtestCommand())
-	root.AddCommand(newEtcdSnapshotCommand(), newStorageCommand(), newPolicyCommand())
+	root.AddCommand(newEtcdSnapshotCommand(), newEtcdMemberCommand(), newStorageCommand(), newPolicyCommand())
 	root.AddCommand(newAPIServerCommand(), newControllerManagerCommand(), newSchedulerCommand(), newKubeletCommand(), newKubeProxyCommand(), newEtcdCommand())
 	return root
 }

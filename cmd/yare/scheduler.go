@@ -66,7 +66,7 @@ func (o *schedulerOptions) run(ctx context.Context, configuration *schedulerconf
 		return err
 	}
 	metrics := newMetrics()
-	s, err := newScheduler(config, nil, configuration, metrics, logger)
+	s, err := newScheduler(config, nil, configuration, "", metrics, logger)
 	if err != nil {
 		return err
 	}
@@ -101,20 +101,21 @@ func readSchedulerConfiguration(file string) (*schedulerconfig.KubeSchedulerConf
 	return configuration, nil
 }
 
-// newScheduler is what both the command alone and the whole server run.
-func newScheduler(config *rest.Config, shared informers.SharedInformerFactory, configuration *schedulerconfig.KubeSchedulerConfiguration, metrics prometheus.Registerer, logger *slog.Logger) (*scheduler.Scheduler, error) {
+// newScheduler is what both the command alone and the whole server run. An
+// identity tells it from others in an election; without one it has a random one.
+func newScheduler(config *rest.Config, shared informers.SharedInformerFactory, configuration *schedulerconfig.KubeSchedulerConfiguration, identity string, metrics prometheus.Registerer, logger *slog.Logger) (*scheduler.Scheduler, error) {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, err
 	}
 	return scheduler.New(scheduler.Config{
-		Client: client, Informers: shared, Configuration: configuration, Metrics: metrics, Logger: logger.With("component", "scheduler"),
+		Client: client, Informers: shared, Configuration: configuration, Identity: identity, Metrics: metrics, Logger: logger.With("component", "scheduler"),
 	})
 }
 
-// alone is the configuration of a scheduler that has no rival.
-func alone() *schedulerconfig.KubeSchedulerConfiguration {
+// electing is the configuration of a scheduler that has rivals, or has none.
+func electing(elect bool) *schedulerconfig.KubeSchedulerConfiguration {
 	configuration := &schedulerconfig.KubeSchedulerConfiguration{}
-	configuration.LeaderElection.LeaderElect = ptr.To(false)
+	configuration.LeaderElection.LeaderElect = ptr.To(elect)
 	return configuration
 }

@@ -17,15 +17,19 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/rest"
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
 
+	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/bootstrap"
 	"github.com/yare-io/yare/cmd/yare/clusterdns"
+	"github.com/yare-io/yare/cmd/yare/controlplane"
 	"github.com/yare-io/yare/cmd/yare/kubeapiserver"
 	"github.com/yare-io/yare/cmd/yare/part"
 	"github.com/yare-io/yare/cmd/yare/pki"
 	"github.com/yare-io/yare/controllers"
+	"github.com/yare-io/yare/scheduler"
 )
 
 func newServerCommand() *cobra.Command {
@@ -41,7 +45,9 @@ written into the data dir. Ctrl-C stops the process; containers go on, and are
 taken up again at the next start. "yare reset" removes them.`,
 		Example: `  yare server
   yare server --data-dir /srv/yare --disable-agent
-  yare server --etcd-servers https://10.0.0.5:2379 --etcd-cafile ca.crt --etcd-certfile c.crt --etcd-keyfile c.key`,
+  yare server --etcd-servers https://10.0.0.5:2379 --etcd-cafile ca.crt --etcd-certfile c.crt --etcd-keyfile c.key
+  yare server --cluster-init
+  yare server --server https://10.0.0.1:6443 --token "$(ssh 10.0.0.1 cat /var/lib/yare/join-server)"`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger, err := logs.logger()
 			if err != nil {
@@ -51,7 +57,7 @@ taken up again at the next start. "yare reset" removes them.`,
 				return err
 			}
 			s, err := newServer(cmd.Context(), options, logger)
-			if err != nil {
+			if s == nil || err != nil {
 				return err
 			}
 			return s.run(cmd.Context())
@@ -71,10 +77,16 @@ type server struct {
 	keys     *pki.Cluster
 	kubelet  *pki.KeyPair // what the node on this machine serves with
 	api      *kubeapiserver.Server
+	// peers is nil for a server that is alone.
+	peers *peers
+	// etcdEnded has why the embedded etcd ended by itself.
+	etcdEnded chan error
 }
 
+// newServer opens what the server needs. It is nil when all there was to do is
+// done.
 func newServer(ctx context.Context, options *serverOptions, logger *slog.Logger) (_ *server, err error) {
-	s := &server{options: options, logger: logger, progress: newProgress(os.Stdout)}
+	s := &server{options: options, logger: logger, progress: newProgress(os.Stdout), etcdEnded: make(chan error, 1)}
 	for _, dir := range []string{options.dataDir, runDir(options.dataDir)} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return nil, err
@@ -88,6 +100,19 @@ func newServer(ctx context.Context, options *serverOptions, logger *slog.Logger)
 			err = errors.Join(err, s.unlock())
 		}
 	}()
+	if options.servers.reset {
+		if err := resetCluster(ctx, options, logger); err != nil {
+			return nil, err
+		}
+		s.progress.done("The embedded etcd is a cluster of one. Start this server without --cluster-reset; on each other one remove %s and join again", options.api.Embedded.Dir)
+		return nil, s.unlock()
+	}
+	var joined *controlplane.Shared
+	if options.servers.server != "" {
+		if joined, err = options.join(ctx); err != nil {
+			return nil, err
+		}
+	}
 	hosts, err := options.hosts()
 	if err != nil {
 		return nil, err
@@ -101,6 +126,10 @@ func newServer(ctx context.Context, options *serverOptions, logger *slog.Logger)
 	}); err != nil {
 		return nil, err
 	}
+	if s.peers, err = options.share(s.keys, joined); err != nil {
+		return nil, err
+	}
+	options.api.Embedded.Ended = func(err error) { s.etcdEnded <- err }
 	trust, err := kubeapiserver.ClusterTrust(s.keys, options.api.Issuer)
 	if err != nil {
 		return nil, err
@@ -130,6 +159,14 @@ func (s *server) run(ctx context.Context) (err error) {
 	group.Go(func() error { return s.api.Run(serving) })
 	group.Go(part.Named(ctx, "certificates", s.keys.Run))
 	group.Go(part.Named(ctx, "etcd snapshots", func(ctx context.Context) error { return s.options.snapshots.run(ctx, s.options.dataDir, s.logger) }))
+	group.Go(part.Named(ctx, "etcd", func(ctx context.Context) error {
+		select {
+		case err := <-s.etcdEnded:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}))
 	group.Go(func() error {
 		defer stopServing()
 		return s.runClients(clientsCtx, clients)
@@ -159,14 +196,16 @@ func (s *server) afterStart(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	scheduler, err := newScheduler(s.api.ConfigFor(kubeapiserver.System("kube-scheduler"), "kube-scheduler"), s.api.Informers(), alone(), s.api.Metrics(), s.logger)
+	group.Go(part.Named(ctx, "controllers", manager.Run))
+	group.Go(part.Named(ctx, "scheduler", s.runScheduler))
+	token, err := s.ensureToken(ctx)
 	if err != nil {
 		return err
 	}
-	group.Go(part.Named(ctx, "controllers", manager.Run))
-	group.Go(part.Named(ctx, "scheduler", scheduler.Run))
-	if err := s.ensureToken(ctx); err != nil {
-		return err
+	if s.peers != nil {
+		if err := s.peers.publish(ctx, s.api.Client(), s.keys.Dir, token); err != nil {
+			return err
+		}
 	}
 	if err := s.deployDNS(ctx); err != nil {
 		return err
@@ -176,6 +215,35 @@ func (s *server) afterStart(ctx context.Context, group *errgroup.Group) error {
 		s.progress.next(s.options.kubeconfig)
 	}
 	return nil
+}
+
+// identity tells this server from its peers in elections. It stays the same, so
+// that a server that starts again goes on with the lease that it held.
+func (s *server) identity() string {
+	return s.options.node.name + "_" + strings.TrimPrefix(s.url(), "https://")
+}
+
+// informers are those of the API server, or nil where a part needs its own: one
+// that is elected makes them anew for each term.
+func (s *server) informers() informers.SharedInformerFactory {
+	if s.peers != nil {
+		return nil
+	}
+	return s.api.Informers()
+}
+
+// runScheduler schedules, among peers while it is elected, until ctx ends.
+func (s *server) runScheduler(ctx context.Context) error {
+	config := s.api.ConfigFor(kubeapiserver.System("kube-scheduler"), "kube-scheduler")
+	for {
+		one, err := newScheduler(config, s.informers(), electing(s.peers != nil), s.identity(), s.api.Metrics(), s.logger)
+		if err != nil {
+			return err
+		}
+		if err := one.Run(ctx); !errors.Is(err, scheduler.ErrLeadershipLost) || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // runNode runs the node on this machine, as the node that it is to the API.
@@ -205,29 +273,37 @@ func (s *server) controllers() (*controllers.Manager, error) {
 		}
 		return s.api.ConfigFor(info, "kube-controller-manager/"+identity), nil
 	}
-	return s.options.controllers.manager(configFor, s.api.Informers(), signing, s.keys.CA.PEM(), s.api.Metrics(), s.logger)
+	tokens, err := serviceaccount.NewIssuer(serviceaccount.LegacyIssuer, s.keys.ServiceAccountKey, nil)
+	if err != nil {
+		return nil, err
+	}
+	if s.peers != nil {
+		s.options.controllers.election = leaderElectionOptions{elect: true, identity: s.identity()}
+	}
+	return s.options.controllers.manager(configFor, s.informers(), authorities{signing, s.keys.CA.PEM(), tokens}, s.api.Metrics(), s.logger)
 }
 
-// ensureToken makes nodes able to join, and writes down how.
-func (s *server) ensureToken(ctx context.Context) error {
+// ensureToken makes nodes able to join, and writes down how. It returns what they
+// join with.
+func (s *server) ensureToken(ctx context.Context) (string, error) {
 	file := filepath.Join(s.options.dataDir, "join")
 	token := s.options.token
 	if token == "" {
 		data, err := os.ReadFile(file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return "", err
 		}
 		if fields := strings.Fields(string(data)); len(fields) > 0 {
 			token = fields[0]
 		} else if token, err = bootstraputil.GenerateBootstrapToken(); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if err := bootstrap.EnsureToken(ctx, s.api.Client(), token); err != nil {
-		return err
+		return "", err
 	}
 	line := fmt.Sprintf("%s %s\n", token, certificateHash(s.keys.CA.Certificate))
-	return os.WriteFile(file, []byte(line), 0o600)
+	return token, os.WriteFile(file, []byte(line), 0o600)
 }
 
 func (s *server) deployDNS(ctx context.Context) error {

@@ -29,6 +29,7 @@ type serverOptions struct {
 	controllers controllerOptions
 	node        nodeOptions
 	snapshots   snapshotOptions
+	servers     serversOptions
 }
 
 // addons are the parts that --disable can leave out.
@@ -39,11 +40,12 @@ func (o *serverOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.kubeconfig, "write-kubeconfig", "", "where to write the administrator's kubeconfig (default: kubeconfig in the data dir)")
 	flags.BoolVar(&o.disableAgent, "disable-agent", false, "run the control plane only, no node on this machine")
 	flags.StringSliceVar(&o.disable, "disable", nil, fmt.Sprintf("what not to deploy, of %v", addons))
-	flags.StringVar(&o.token, "token", "", "token with which nodes join, as abcdef.0123456789abcdef (default: a random one, kept)")
+	flags.StringVar(&o.token, "token", "", "token with which nodes join, as abcdef.0123456789abcdef (default: a random one, kept); with --server, the token of that server's file join-server")
 	flags.StringSliceVar(&o.tlsSANs, "tls-san", nil, "further names and addresses of the API server in its certificate")
 	flags.StringVar(&o.clusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
 	o.api.Add(flags)
 	o.snapshots.add(flags)
+	o.servers.add(flags)
 	// Both halves have these; one flag sets them.
 	half := pflag.NewFlagSet("", pflag.ContinueOnError)
 	o.controllers.add(half)
@@ -71,10 +73,13 @@ func (o *serverOptions) complete() error {
 		o.kubeconfig = filepath.Join(dataDir, "kubeconfig")
 	}
 	if len(o.api.EtcdServers) == 0 && o.api.Datastore.Endpoint == "" && o.api.StorageBackend == "etcd3" {
-		o.api.EtcdDir = filepath.Join(dataDir, "etcd")
-		o.api.EtcdListen = []string{etcdSocket(dataDir)}
+		o.api.Embedded.Dir = filepath.Join(dataDir, "etcd")
+		o.api.Embedded.Listen = []string{etcdSocket(dataDir)}
 	}
-	if err := o.snapshots.complete(dataDir, o.api.EtcdDir != ""); err != nil {
+	if err := o.snapshots.complete(dataDir, o.api.Embedded.Dir != ""); err != nil {
+		return err
+	}
+	if err := o.servers.check(o.api.Embedded.Dir != ""); err != nil {
 		return err
 	}
 	o.api.BootstrapTokens = true

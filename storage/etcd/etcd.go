@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.uber.org/zap"
 	"k8s.io/utils/clock"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -37,12 +36,23 @@ type Config struct {
 	// ListenTLS is for the https and unixs URLs among Listen. With a CA,
 	// clients must show a certificate of it.
 	ListenTLS TLS
+	// Cluster makes the embedded server a member of a cluster; nil: it is alone,
+	// and nobody can join.
+	Cluster *Cluster
+	// Ended, if set, is told once when the embedded server ends by itself,
+	// because its member was removed from the cluster for example. All requests
+	// fail from then on.
+	Ended func(error)
 	// Quota is the size in bytes at which the embedded server refuses writes
 	// with storage.ErrNoSpace. Default: 8 GiB.
 	Quota int64
 	// MaxRequest is the largest write in bytes that the embedded server takes.
 	// Default: 1.5 MiB.
 	MaxRequest uint
+	// NoSync makes the embedded server not wait for writes to be on disk: what
+	// it has acknowledged may be lost when the machine stops, not when the
+	// process does. For data that can be thrown away.
+	NoSync bool
 
 	// Endpoints of an external cluster: "https://10.0.0.1:2379".
 	Endpoints []string
@@ -60,6 +70,9 @@ type Config struct {
 	// Logger also gets what etcd itself has to say; its chatter is at debug
 	// level. Default: discard.
 	Logger *slog.Logger
+
+	// force begins a cluster of one with the data that is there.
+	force bool
 }
 
 // TLS names PEM files.
@@ -68,6 +81,14 @@ type TLS struct{ CA, Cert, Key string }
 func (c Config) withDefaults() (Config, error) {
 	if (c.Dir == "") == (len(c.Endpoints) == 0) {
 		return c, errors.New("etcd: set either a directory for the embedded server or the endpoints of an external one")
+	}
+	if c.Cluster != nil {
+		if c.Dir == "" {
+			return c, errors.New("etcd: only an embedded server can be a member of a cluster")
+		}
+		if err := c.Cluster.check(c.ListenTLS); err != nil {
+			return c, err
+		}
 	}
 	if c.Quota == 0 {
 		c.Quota = 8 << 30
@@ -121,7 +142,7 @@ func Open(ctx context.Context, config Config) (storage.Store, error) {
 	s := &store{config: config, done: make(chan struct{})}
 	s.leases.byTTL = make(map[int64]lease)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	logger := zap.New(zapCore{logger: config.Logger.With("component", "etcd")})
+	logger := zapLogger(config)
 	if config.Dir != "" {
 		s.client, s.server, err = startServer(ctx, config, logger)
 	} else {
@@ -138,7 +159,19 @@ func Open(ctx context.Context, config Config) (storage.Store, error) {
 	if config.CompactionInterval > 0 {
 		s.running.Go(s.compactForever)
 	}
+	if s.server != nil && config.Ended != nil {
+		s.running.Go(s.awaitEnd)
+	}
 	return s, nil
+}
+
+// awaitEnd reports an end of the embedded server that is not Close's.
+func (s *store) awaitEnd() {
+	select {
+	case <-s.server.Server.StopNotify():
+		s.config.Ended(errEnded)
+	case <-s.ctx.Done():
+	}
 }
 
 // Close implements storage.Store.

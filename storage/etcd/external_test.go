@@ -9,19 +9,18 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/etcd"
+	"github.com/yare-io/yare/storage/faulttest/link"
 	"github.com/yare-io/yare/storage/storetest"
 )
 
@@ -102,8 +101,8 @@ func TestOpenRefusesAmbiguousConfigs(t *testing.T) {
 // happened; the watch must have every acknowledged one, in order and once.
 func TestWatchesSurviveLostConnections(t *testing.T) {
 	_, socket := listening(t)
-	link := newLink(t, socket)
-	store := open(t, etcd.Config{Endpoints: []string{"unix://" + link.path}, RequestTimeout: 2 * time.Second})
+	way := unixLink(t, socket)
+	store := open(t, etcd.Config{Endpoints: []string{"unix://" + way.Addr()}, RequestTimeout: 2 * time.Second})
 	defer store.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -114,7 +113,7 @@ func TestWatchesSurviveLostConnections(t *testing.T) {
 	acknowledged := map[int64]string{}
 	for i := range 300 {
 		if i%50 == 25 {
-			link.cut()
+			way.Cut()
 		}
 		key := fmt.Sprintf("/k/%d", i)
 		if revision, err := store.Create(ctx, key, nil, 0); err == nil {
@@ -150,49 +149,9 @@ func TestWatchesSurviveLostConnections(t *testing.T) {
 	}
 }
 
-// link forwards a unix socket to another, and can cut what goes over it.
-type link struct {
-	path  string
-	mu    sync.Mutex
-	conns []net.Conn
-}
-
-func newLink(t *testing.T, target string) *link {
-	l := &link{path: target + ".link"}
-	listener, err := net.Listen("unix", l.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var group sync.WaitGroup
-	t.Cleanup(func() { _ = listener.Close(); l.cut(); group.Wait() })
-	group.Go(func() {
-		for {
-			from, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			to, err := net.Dial("unix", target)
-			if err != nil {
-				_ = from.Close()
-				continue
-			}
-			l.mu.Lock()
-			l.conns = append(l.conns, from, to)
-			l.mu.Unlock()
-			group.Go(func() { _, _ = io.Copy(to, from); _ = to.Close() })
-			group.Go(func() { _, _ = io.Copy(from, to); _ = from.Close() })
-		}
-	})
-	return l
-}
-
-func (l *link) cut() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, conn := range l.conns {
-		_ = conn.Close()
-	}
-	l.conns = nil
+// unixLink is a link to a unix socket, at another one.
+func unixLink(t *testing.T, socket string) *link.Link {
+	return link.New(t, "unix", socket+".link", func() (net.Conn, error) { return net.Dial("unix", socket) })
 }
 
 // authority issues certificates into a directory.
@@ -212,10 +171,12 @@ func newAuthority(t *testing.T, dir string) *authority {
 	return a
 }
 
-func (a *authority) issue(t *testing.T, name string) etcd.TLS {
+// issue makes a certificate for a server at 127.0.0.1 and other addresses, and
+// for a client of that name.
+func (a *authority) issue(t *testing.T, name string, addresses ...net.IP) etcd.TLS {
 	a.sign(t, name, &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IPAddresses: append(addresses, net.IPv4(127, 0, 0, 1)),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	})
 	file := func(name string) string { return filepath.Join(a.dir, name) }

@@ -9,14 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/etcd"
 	"github.com/yare-io/yare/storage/faulttest"
+	"github.com/yare-io/yare/storage/faulttest/process"
 )
 
 // serveDir names the variable that makes the test binary a process with an
@@ -27,6 +26,7 @@ const serveDir = "YARE_TEST_SERVE_DIR"
 func serveUntilKilled(dir string) {
 	_, err := etcd.Open(context.Background(), etcd.Config{
 		Dir: filepath.Join(dir, "data"), Listen: []string{"unix://" + filepath.Join(dir, "etcd.sock")}, CompactionInterval: -1,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -37,41 +37,61 @@ func serveUntilKilled(dir string) {
 
 // child is a process with an embedded server.
 type child struct {
-	dir     string
-	process *os.Process
-	exited  chan error
+	*process.Process
+	dir string
 }
 
+// newChild starts one in a directory whose path is short enough for a socket.
+func newChild(t *testing.T, dir string) *child {
+	t.Helper()
+	c := &child{dir: dir}
+	if err := c.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Kill() })
+	return c
+}
+
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "yare")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func (c *child) socket() string { return filepath.Join(c.dir, "etcd.sock") }
+
 func (c *child) start(ctx context.Context) error {
-	socket := filepath.Join(c.dir, "etcd.sock")
-	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(c.socket()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	command := exec.Command(os.Args[0])
 	command.Env = append(os.Environ(), serveDir+"="+c.dir)
 	command.Stderr = os.Stderr
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, exited := make(chan error, 1), make(chan error, 1)
-	go func() {
-		// The child dies with the thread that started it: keep that.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		started <- command.Start()
-		exited <- command.Wait()
-	}()
-	if err := <-started; err != nil {
+	var err error
+	if c.Process, err = process.Start(command); err != nil {
 		return err
 	}
-	c.process, c.exited = command.Process, exited
+	return awaitListener(ctx, c.Process, func() (net.Conn, error) { return net.Dial("unix", c.socket()) })
+}
+
+// restart starts the server again after it has been killed or has given up.
+func (c *child) restart(ctx context.Context) error { return errors.Join(c.Kill(), c.start(ctx)) }
+
+// awaitListener waits until a process listens.
+func awaitListener(ctx context.Context, p *process.Process, dial func() (net.Conn, error)) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if conn, err := net.Dial("unix", socket); err == nil {
+		if conn, err := dial(); err == nil {
 			return conn.Close()
 		}
 		select {
 		case <-tick.C:
-		case err := <-exited:
+		case err := <-p.Exited:
 			return fmt.Errorf("the server ended: %w", err)
 		case <-ctx.Done():
 			return ctx.Err()
@@ -79,55 +99,66 @@ func (c *child) start(ctx context.Context) error {
 	}
 }
 
-func (c *child) kill() error {
-	if err := c.process.Kill(); err != nil {
-		return err
+// compact gives up all history but the latest.
+func compact(ctx context.Context, store storage.Store) error {
+	now, err := store.Revision(ctx)
+	if err == nil {
+		// The watches of the test are not further back than this.
+		err = store.Compact(ctx, max(now-10_000, 1))
 	}
-	<-c.exited
-	return nil
+	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrCompacted) {
+		return nil
+	}
+	return err
 }
 
+// faultTimeout is how long the clients of the tests under faults wait.
+const faultTimeout = 300 * time.Millisecond
+
 func TestFaults(t *testing.T) {
-	rounds, within := faulttest.Rounds(t, 6)
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	plan := faulttest.CI(t)
+	ctx, cancel := context.WithTimeout(t.Context(), plan.Within())
 	defer cancel()
-	dir, err := os.MkdirTemp("", "yare")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	server := &child{dir: dir}
-	if err := server.start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.kill() })
-	config := etcd.Config{Endpoints: []string{"unix://" + filepath.Join(dir, "etcd.sock")}, RequestTimeout: time.Second, CompactionInterval: -1}
+	server := newChild(t, shortDir(t))
+	way := unixLink(t, server.socket())
+	config := etcd.Config{Endpoints: []string{"unix://" + way.Addr()}, RequestTimeout: faultTimeout, CompactionInterval: -1}
 	stores := []storage.Store{open(t, config), open(t, config)}
 	for _, store := range stores {
 		t.Cleanup(func() { _ = store.Close() })
 	}
-	err = faulttest.Run(ctx, faulttest.Config{
-		Stores: stores, Rounds: rounds, Seed: uint64(time.Now().UnixNano()), Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Faults: []faulttest.Fault{
-			{Name: "kill the server", Strike: func(ctx context.Context) error {
-				if err := server.kill(); err != nil {
-					return err
-				}
-				return server.start(ctx)
+	direct := etcd.Config{Endpoints: []string{"unix://" + server.socket()}, RequestTimeout: faultTimeout}
+	saved := filepath.Join(t.TempDir(), "snapshot")
+	// killDuring kills the server a moment after something has begun there.
+	killDuring := func(begin func(context.Context) error) func(context.Context) error {
+		var moment time.Duration
+		return func(ctx context.Context) error {
+			result := make(chan error, 1)
+			go func() { result <- begin(ctx) }()
+			moment = (moment + 700*time.Microsecond) % (10 * time.Millisecond)
+			err := faulttest.Hold(ctx, moment, func() error { return nil }, func() error { return server.restart(ctx) })
+			return errors.Join(err, <-result)
+		}
+	}
+	save := func(ctx context.Context) error {
+		if err := etcd.SaveSnapshot(ctx, direct, saved); err == nil {
+			return etcd.CheckSnapshot(saved)
+		}
+		if _, err := os.Stat(saved); err == nil {
+			return etcd.CheckSnapshot(saved) // an older one, untouched
+		}
+		return nil
+	}
+	err := faulttest.Run(ctx, faulttest.Config{
+		Stores: stores, Plan: plan, Seed: uint64(time.Now().UnixNano()), Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Faults: append(faulttest.Network(way, faultTimeout),
+			faulttest.Fault{Name: "kill the server", Strike: server.restart},
+			faulttest.Fault{Name: "compact", Strike: func(ctx context.Context) error { return compact(ctx, stores[0]) }},
+			faulttest.Fault{Name: "kill the server while it compacts", Strike: killDuring(func(ctx context.Context) error { return compact(ctx, stores[1]) })},
+			faulttest.Fault{Name: "kill the server while it takes a snapshot", Strike: killDuring(save)},
+			faulttest.Fault{Name: "pause the server", Strike: func(ctx context.Context) error {
+				return faulttest.Hold(ctx, faultTimeout+faultTimeout/4, server.Pause, server.Resume)
 			}},
-			{Name: "pause the server", Strike: func(ctx context.Context) error {
-				if err := server.process.Signal(syscall.SIGSTOP); err != nil {
-					return err
-				}
-				timer := time.NewTimer(1500 * time.Millisecond)
-				defer timer.Stop()
-				select {
-				case <-timer.C:
-				case <-ctx.Done():
-				}
-				return server.process.Signal(syscall.SIGCONT)
-			}},
-		},
+		),
 	})
 	if err != nil {
 		t.Fatal(fmt.Errorf("faults: %w", err))

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/google/uuid"
 	"go.etcd.io/etcd/etcdutl/v3/snapshot"
 	"go.uber.org/zap"
 )
@@ -112,7 +113,7 @@ func RestoreSnapshot(path, dir string, bump uint64, logger *slog.Logger) error {
 	}
 	err := snapshot.NewV3(zap.New(zapCore{logger: logger.With("component", "etcd")})).Restore(snapshot.RestoreConfig{
 		SnapshotPath: path, OutputDataDir: dir,
-		Name: member, PeerURLs: []string{peerURL}, InitialCluster: member + "=" + peerURL, InitialClusterToken: "etcd-cluster",
+		Name: member, PeerURLs: []string{peerURL}, InitialCluster: member + "=" + peerURL, InitialClusterToken: uuid.NewString(),
 		RevisionBump: bump, MarkCompacted: bump > 0,
 	})
 	if err != nil {

@@ -33,7 +33,12 @@ type Config struct {
 	Stores []storage.Store
 	// Faults strike in turn, one in each round.
 	Faults []Fault
-	Rounds int
+	// Plan says how many rounds there are.
+	Plan Plan
+	// Rewinds says that a fault may take back what was not acknowledged, and that
+	// a watch which had seen it is told so (storage.ErrFutureRevision) and begins
+	// anew.
+	Rewinds bool
 	// Clients at work at once. Default: 6.
 	Clients int
 	// Calls are how many succeed between two faults. Default: 150.
@@ -77,7 +82,7 @@ func Run(ctx context.Context, config Config) error {
 	watching, watchCtx := errgroup.WithContext(ctx)
 	for _, store := range config.Stores {
 		for _, previous := range []bool{false, true} {
-			o := newObserver(store, previous, start)
+			o := newObserver(store, previous, start, r.Rewinds)
 			observers = append(observers, o)
 			watching.Go(func() error { return o.run(watchCtx) })
 		}
@@ -109,7 +114,9 @@ func (r *run) work(ctx context.Context) error {
 	}
 	group.Go(func() error {
 		defer r.stop.Store(true)
-		for round := range r.Rounds {
+		began, round := time.Now(), 0
+		defer func() { r.Logger.Info("over", "rounds", round, "calls", r.succeeded.Load()) }()
+		for ; r.Plan.goesOn(round, len(r.Faults), time.Since(began)); round++ {
 			r.round.Store(int64(round))
 			if err := r.await(ctx, r.Calls); err != nil {
 				return err
@@ -151,7 +158,7 @@ func (r *run) client(ctx context.Context, client int) error {
 		case err == nil:
 			known[c.Key] = a.Revision
 			r.succeeded.Add(1)
-		case !errors.Is(err, storage.ErrUnavailable):
+		case !history.Uncertain(err):
 			return fmt.Errorf("client %d: %+v: %w", client, c, err)
 		default:
 			// Writes that may have happened make histories hard to check: make
@@ -198,7 +205,7 @@ func (r *run) last(ctx context.Context) (int64, error) {
 		if err == nil {
 			return a.Revision, nil
 		}
-		if !errors.Is(err, storage.ErrUnavailable) || ctx.Err() != nil {
+		if !history.Uncertain(err) || ctx.Err() != nil {
 			return 0, err
 		}
 	}

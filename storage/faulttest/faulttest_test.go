@@ -22,7 +22,7 @@ func try(t *testing.T, store storage.Store) error {
 	defer cancel()
 	t.Cleanup(func() { _ = store.Close() })
 	return faulttest.Run(ctx, faulttest.Config{
-		Stores: []storage.Store{store}, Faults: []faulttest.Fault{{Name: "nothing", Strike: nothing}}, Rounds: 8, Calls: 300,
+		Stores: []storage.Store{store}, Faults: []faulttest.Fault{{Name: "nothing", Strike: nothing}}, Plan: faulttest.Plan{Rounds: 8}, Calls: 300,
 	})
 }
 

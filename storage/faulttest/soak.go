@@ -10,17 +10,36 @@ import (
 // roundsVariable makes tests run for longer than a build can wait: make soak.
 const roundsVariable = "YARE_FAULT_ROUNDS"
 
-// Rounds is how many a test is to run, and within which time: few, unless more
-// are asked for.
-func Rounds(tb testing.TB, few int) (int, time.Duration) {
-	tb.Helper()
-	rounds := few
-	if asked := os.Getenv(roundsVariable); asked != "" {
-		n, err := strconv.Atoi(asked)
-		if err != nil {
-			tb.Fatalf("%s: %v", roundsVariable, err)
-		}
-		rounds = n
+// Plan is how long faults go on: for Rounds, or until For has passed and each
+// fault has struck once. A For of zero is no limit.
+type Plan struct {
+	Rounds int
+	For    time.Duration
+}
+
+func (p Plan) goesOn(round, faults int, elapsed time.Duration) bool {
+	return round < p.Rounds && (p.For == 0 || round < faults || elapsed < p.For)
+}
+
+// Within is a time in which the plan must be done on a busy machine.
+func (p Plan) Within() time.Duration {
+	if p.For > 0 {
+		return p.For + 5*time.Minute
 	}
-	return rounds, time.Minute + time.Duration(rounds)*20*time.Second
+	return time.Minute + time.Duration(p.Rounds)*20*time.Second
+}
+
+// CI is hundreds of rounds in as much time as a build can wait, or as many as
+// are asked for, however long they take.
+func CI(tb testing.TB) Plan {
+	tb.Helper()
+	asked := os.Getenv(roundsVariable)
+	if asked == "" {
+		return Plan{Rounds: 500, For: 30 * time.Second}
+	}
+	n, err := strconv.Atoi(asked)
+	if err != nil {
+		tb.Fatalf("%s: %v", roundsVariable, err)
+	}
+	return Plan{Rounds: n}
 }

@@ -57,6 +57,17 @@ func (h *harness) bind(who, role string) {
 	}
 }
 
+// grant gives a user rules in the whole cluster.
+func (h *harness) grant(who string, rules ...rbacv1.PolicyRule) {
+	h.t.Helper()
+	api := h.client.RbacV1()
+	role := must(api.ClusterRoles().Create(h.t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{GenerateName: who + "-"}, Rules: rules}, metav1.CreateOptions{}))
+	must(api.ClusterRoleBindings().Create(h.t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: role.Name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: who}},
+	}, metav1.CreateOptions{}))
+}
+
 // code is the status of a request's answer.
 func (h *harness) code(who, method, path, body string, headers ...string) int {
 	h.t.Helper()
@@ -141,19 +152,7 @@ func TestWhoMayDoWhatIsDangerous(t *testing.T) {
 // proxy is not one to run commands there.
 func TestNodeCommandsNeedMoreThanGet(t *testing.T) {
 	h := start(t, only(), real)
-	_, err := h.client.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{
-		ObjectMeta: metav1.ObjectMeta{Name: "looker"}, Rules: []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"nodes/proxy"}}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = h.client.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "looker"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "looker"},
-		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "looker"}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	h.grant("looker", rbacv1.PolicyRule{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"nodes/proxy"}})
 	const proxied = "/api/v1/nodes/n1/proxy"
 	h.eventually("the binding is known", func() bool { return h.code("looker", "GET", proxied+"/pods", "") != http.StatusForbidden })
 	for _, path := range []string{"/exec/a/b/c", "/run/a/b/c", "/attach/a/b/c", "/portForward/a/b", "//exec/a/b/c", "/./exec/a", "/%65xec/a/b/c", "/cri/exec/x", "/x/../exec/a"} {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -19,7 +20,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -36,6 +36,7 @@ import (
 	"github.com/yare-io/yare/apiserver"
 	"github.com/yare-io/yare/apiserver/api"
 	rbacbootstrap "github.com/yare-io/yare/apiserver/authz/rbac/bootstrap"
+	"github.com/yare-io/yare/apiserver/customresource"
 	"github.com/yare-io/yare/apiserver/fieldmanager"
 	"github.com/yare-io/yare/apiserver/proxy"
 	"github.com/yare-io/yare/apiserver/registry"
@@ -94,23 +95,31 @@ func start(t testing.TB, options ...option) *harness {
 	}
 	server, err := apiserver.New(apiserver.Config{
 		Store: store, Rows: api.Resources(api.Deps{}), Authenticator: byHeader{}, Authorizer: allowed,
-		Admission: h.chain(inside, factory), Connect: streams.Connectors(),
+		Admission: h.chain(inside, factory, allowed), Connect: streams.Connectors(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.server.Store(server)
+	definitions := customresource.New(customresource.Config{
+		Definitions: server.Stored(customresource.Definitions), Objects: server.Objects(),
+		SetRows: func(rows []*registry.Resource) error { return server.SetRows("customresources", rows) },
+		BuiltIn: func(schema.GroupResource) bool { return false }, Logger: slog.New(slog.DiscardHandler),
+	})
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
+	ended := make(chan error, 2)
 	go func() { ended <- server.Run(ctx) }()
+	go func() { ended <- definitions.Run(ctx) }()
 	h.http = httptest.NewServer(server.Handler())
 	h.client = h.as("root")
 	factory.Start(ctx.Done())
 	t.Cleanup(func() {
 		cancel()
 		factory.Shutdown()
-		if err := <-ended; err != nil {
-			t.Errorf("Run: %v", err)
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Errorf("Run: %v", err)
+			}
 		}
 		h.http.Close()
 		_ = store.Close()
@@ -127,10 +136,10 @@ func start(t testing.TB, options ...option) *harness {
 }
 
 // chain builds the plugins as the binary does.
-func (h *harness) chain(client kubernetes.Interface, factory informers.SharedInformerFactory) []admission.Plugin {
+func (h *harness) chain(client kubernetes.Interface, factory informers.SharedInformerFactory, allowed authorizer.Authorizer) []admission.Plugin {
 	h.t.Helper()
 	c := h.webhooks
-	c.Client, c.Informers, c.Authorizer = client, factory, everything()
+	c.Client, c.Informers, c.Authorizer = client, factory, allowed
 	c.Versions = match.NewVersions(func() []*registry.Resource { return h.server.Load().Rows() })
 	if c.Services == nil {
 		c.Services = webhook.Endpoints(factory)
@@ -140,26 +149,26 @@ func (h *harness) chain(client kubernetes.Interface, factory informers.SharedInf
 		h.t.Fatal(err)
 	}
 	changing, checking, err := policy.New(policy.Config{
-		Client: client, Informers: factory, Versions: c.Versions, Authorizer: everything(),
+		Client: client, Informers: factory, Versions: c.Versions, Authorizer: allowed,
 		Objects:   func() registry.Objects { return h.server.Load().Objects() },
-		Converter: func(schema.GroupVersionKind) managedfields.TypeConverter { return fieldmanager.Converter() },
+		Converter: fieldmanager.Converter,
 	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	var off []string
-	for _, name := range builtin.Names() {
+	for _, name := range builtin.DefaultNames() {
 		if h.plugins != nil && !slices.Contains(h.plugins, name) {
 			off = append(off, name)
 		}
 	}
 	plugins, err := builtin.Plugins(builtin.Deps{
-		Client: client, Informers: factory, Authorizer: everything(), Config: h.builtin,
+		Client: client, Informers: factory, Authorizer: allowed, Kinds: c.Versions, Config: h.builtin,
 		Given: map[string]admission.Plugin{
 			webhook.MutatingName: mutating, webhook.ValidatingName: validating,
 			policy.MutatingName: changing, policy.ValidatingName: checking,
 		},
-	}, nil, off)
+	}, h.plugins, off)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -243,6 +252,25 @@ func (h *harness) eventually(what string, holds func() bool) {
 		time.Sleep(2 * time.Millisecond)
 	}
 }
+
+// must is for what cannot fail unless the test is wrong.
+func must[T any](made T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return made
+}
+
+// errorCode is an error's status code, 0 for none.
+func errorCode(err error) int32 {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return 0
+	}
+	return status.Status().Code
+}
+
+func errorHas(err error, words string) bool { return err != nil && containsFold(err.Error(), words) }
 
 // refused wants an error whose text holds some words.
 func refused(t testing.TB, err error, code int32, words string) {

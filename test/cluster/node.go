@@ -148,6 +148,21 @@ func (n *Node) Stop() {
 	n.command = nil
 }
 
+// WaitEnded waits until the process has ended by itself with an error, and fails
+// the test if its log does not have the reason.
+func (n *Node) WaitEnded(reason string) {
+	n.t.Helper()
+	select {
+	case err := <-n.ended:
+		n.command = nil
+		if log := n.logTail(); err == nil || !strings.Contains(log, reason) {
+			n.t.Errorf("yare on %s ended with %v\n%s", n.Name, err, log)
+		}
+	case <-time.After(stopTimeout):
+		n.t.Fatalf("yare on %s goes on", n.Name)
+	}
+}
+
 // PID is the process's id.
 func (n *Node) PID() int { return n.command.Process.Pid }
 

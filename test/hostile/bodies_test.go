@@ -120,6 +120,31 @@ func indented(depth int) string {
 	return body.String()
 }
 
+func cborAttacks() []attack {
+	return creates(cborType, map[string]expectation{
+		"empty":           bad(""),
+		"cut off":         bad("\xd9\xd9\xf7\xa1\x44kind"),
+		"no map":          bad("\xd9\xd9\xf7\x80"),
+		"trailing bytes":  bad("\xa0\xa0"),
+		"a key twice":     bad("\xa2\x44kind\x41a\x44kind\x41b"),
+		"endless":         bad("\xa1\x44data\xbf"),
+		"deep":            bad("\xa1\x41x" + strings.Repeat("\x81", 1_000_000)),
+		"deep tags":       bad("\xa1\x41x" + strings.Repeat("\xc1", 1_000_000)),
+		"deep and closed": bad("\xa1\x41x" + strings.Repeat("\x81", 20_000) + "\x00"),
+		"promised bytes":  bad("\xa1\x44kind\x5b\x7f\xff\xff\xff\xff\xff\xff\xff"),
+		"promised items":  bad("\xa1\x48metadata\x9b\x7f\xff\xff\xff\xff\xff\xff\xff"),
+		"promised keys":   bad("\xbb\x7f\xff\xff\xff\xff\xff\xff\xff\x41a\x41b"),
+		"infinity":        bad("\xa1\x48metadata\xa1\x4ageneration\xf9\x7c\x00"),
+		"big number":      bad("\xa1\x48metadata\xa1\x4ageneration\xc2\x58\x20" + strings.Repeat("\xff", 32)),
+		"undefined":       bad("\xa1\x44data\xf7"),
+		"broken text":     bad("\xa1\x44kind\x61\xff"),
+		"keys of numbers": {"\xa1\x01\x02", http.StatusUnprocessableEntity, "name or generateName is required"},
+		"a million items": badFor("\xa1\x48metadata\xa1\x4fownerReferences\x9a\x00\x0f\x42\x40"+strings.Repeat("\xa0", 1_000_000), "data items"),
+		"another kind":    badFor("\xa2\x44kind\x46Secret\x4aapiVersion\x42v1", "Secret"),
+		"JSON":            bad(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}`),
+	})
+}
+
 // envelope is what a protobuf body starts with: the magic, then a
 // runtime.Unknown with the type and the raw object.
 func envelope(apiVersion, kind string, raw []byte) string {

@@ -28,6 +28,7 @@ const (
 	jsonType     = "application/json"
 	yamlType     = "application/yaml"
 	protobufType = "application/vnd.kubernetes.protobuf"
+	cborType     = "application/cbor"
 
 	configMaps  = "/api/v1/namespaces/default/configmaps"
 	victim      = configMaps + "/victim"
@@ -50,7 +51,7 @@ func TestHostileRequestsGetAStatusAndChangeNothing(t *testing.T) {
 	target := newTarget(t, node)
 	before := target.state(t)
 	for group, attacks := range map[string][]attack{
-		"JSON": jsonAttacks(), "YAML": yamlAttacks(), "protobuf": protobufAttacks(), "objects": objectAttacks(),
+		"JSON": jsonAttacks(), "YAML": yamlAttacks(), "protobuf": protobufAttacks(), "CBOR": cborAttacks(), "objects": objectAttacks(),
 		"paths": pathAttacks(), "queries": queryAttacks(), "patches": patchAttacks(), "headers": headerAttacks(),
 	} {
 		t.Run(group, func(t *testing.T) {

@@ -22,6 +22,7 @@ type Backup struct {
 type BackupSpec struct {
 	Source    string `json:"source"`
 	Retention int64  `json:"retention,omitempty"`
+	Schedule  string `json:"schedule,omitempty"`
 }
 
 // BackupStatus says how far it has come.
@@ -57,5 +58,7 @@ func (l *BackupList) DeepCopyObject() runtime.Object {
 func AddToScheme(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion, &Backup{}, &BackupList{})
 	metav1.AddToGroupVersion(scheme, GroupVersion)
+	scheme.AddKnownTypeWithName(BetaVersion.WithKind("Backup"), &BetaBackup{})
+	metav1.AddToGroupVersion(scheme, BetaVersion)
 	return nil
 }

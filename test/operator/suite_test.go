@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/yare-io/yare/test/operator"
 )
@@ -29,7 +30,14 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 // run sets up the environment as suites made by kubebuilder do.
 func run(m *testing.M) int {
 	log.SetLogger(zap.New(zap.WriteTo(os.Stderr), zap.UseDevMode(true)))
-	environment := &envtest.Environment{CRDDirectoryPaths: []string{"crds"}, ErrorIfCRDPathMissing: true}
+	scheme := clientgoscheme.Scheme
+	if err := operator.AddToScheme(scheme); err != nil {
+		panic(err)
+	}
+	environment := &envtest.Environment{
+		CRDDirectoryPaths: []string{"crds"}, ErrorIfCRDPathMissing: true, Scheme: scheme,
+		WebhookInstallOptions: envtest.WebhookInstallOptions{Paths: []string{"webhooks"}},
+	}
 	begun := time.Now()
 	config, err := environment.Start()
 	if err != nil {
@@ -43,15 +51,18 @@ func run(m *testing.M) int {
 		}
 		log.Log.Info("environment stopped", "after", time.Since(begun))
 	}()
-	scheme := clientgoscheme.Scheme
-	if err := operator.AddToScheme(scheme); err != nil {
-		panic(err)
-	}
-	manager, err := ctrl.NewManager(config, ctrl.Options{Scheme: scheme, Metrics: server.Options{BindAddress: "0"}})
+	hooks := environment.WebhookInstallOptions
+	manager, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: scheme, Metrics: server.Options{BindAddress: "0"},
+		WebhookServer: webhook.NewServer(webhook.Options{Host: hooks.LocalServingHost, Port: hooks.LocalServingPort, CertDir: hooks.LocalServingCertDir}),
+	})
 	if err != nil {
 		panic(err)
 	}
 	if err := (&operator.Reconciler{Client: manager.GetClient()}).SetupWithManager(manager); err != nil {
+		panic(err)
+	}
+	if err := operator.SetupWebhooks(manager); err != nil {
 		panic(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -64,6 +75,11 @@ func run(m *testing.M) int {
 		}
 	}()
 	if k8s, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
+		panic(err)
+	}
+	if err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+		return manager.GetWebhookServer().StartedChecker()(nil) == nil, nil
+	}); err != nil {
 		panic(err)
 	}
 	return m.Run()
@@ -142,6 +158,49 @@ func TestABadBackupIsRefused(t *testing.T) {
 	empty := &operator.Backup{ObjectMeta: metav1.ObjectMeta{Name: "empty", Namespace: ns}}
 	if err := k8s.Create(t.Context(), empty); !apierrors.IsInvalid(err) {
 		t.Errorf("no source: %v", err)
+	}
+}
+
+func TestWebhooksDefaultAndValidate(t *testing.T) {
+	ns := namespace(t)
+	b := backup(t, ns)
+	if b.Spec.Schedule != "@daily" {
+		t.Errorf("the webhook gave no default: %+v", b.Spec)
+	}
+	bad := &operator.Backup{ObjectMeta: metav1.ObjectMeta{Name: "bad", Namespace: ns}, Spec: operator.BackupSpec{Source: "db", Schedule: "sometimes"}}
+	if err := k8s.Create(t.Context(), bad); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "sometimes is no schedule") {
+		t.Errorf("a bad schedule: %v", err)
+	}
+	kept := &operator.Backup{ObjectMeta: metav1.ObjectMeta{
+		Name: "kept", Namespace: ns, Annotations: map[string]string{operator.KeepAnnotation: "true"},
+	}, Spec: operator.BackupSpec{Source: "db"}}
+	if err := k8s.Create(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	if err := k8s.Delete(t.Context(), kept); !apierrors.IsForbidden(err) {
+		t.Errorf("one to keep was deleted: %v", err)
+	}
+}
+
+func TestVersionsAreConverted(t *testing.T) {
+	ns := namespace(t)
+	old := &operator.BetaBackup{ObjectMeta: metav1.ObjectMeta{Name: "old", Namespace: ns}, Spec: operator.BetaBackupSpec{Database: "db", KeepDays: 30}}
+	if err := k8s.Create(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	b := &operator.Backup{}
+	if err := k8s.Get(t.Context(), client.ObjectKeyFromObject(old), b); err != nil {
+		t.Fatal(err)
+	}
+	if b.Spec.Source != "db" || b.Spec.Retention != 30 {
+		t.Errorf("v1beta1 became %+v", b.Spec)
+	}
+	current := backup(t, ns)
+	if err := k8s.Get(t.Context(), client.ObjectKeyFromObject(current), old); err != nil {
+		t.Fatal(err)
+	}
+	if old.Spec.Database != "db" || old.Spec.KeepDays != 7 || old.Spec.Schedule != "@daily" {
+		t.Errorf("v1 became %+v", old.Spec)
 	}
 }
 

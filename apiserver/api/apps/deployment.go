@@ -54,6 +54,7 @@ func deployments() *registry.Resource {
 					d.Spec, d.Labels = old.Spec, old.Labels
 				}),
 				ValidateUpdate: registry.CheckUpdate(validateDeploymentStatus),
+				Untouched:      []string{"spec", "metadata.labels"},
 			}),
 		},
 	}

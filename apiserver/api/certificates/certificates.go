@@ -58,12 +58,14 @@ func signingRequests(d Deps) *registry.Resource {
 					prepareApproval(r, old, metav1.NewTime(d.Clock.Now()))
 				}),
 				ValidateUpdate: registry.CheckUpdate(validate),
+				Untouched:      []string{"spec", "status.certificate"},
 			}),
 			row.Status(registry.Strategy{
 				PrepareForUpdate: registry.PrepareUpdate(func(r, old *certificatesv1.CertificateSigningRequest) {
 					prepareStatus(r, old, metav1.NewTime(d.Clock.Now()))
 				}),
 				ValidateUpdate: registry.CheckUpdate(validateStatus),
+				Untouched:      []string{"spec", "status.conditions"},
 			}),
 		},
 	}

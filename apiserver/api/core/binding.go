@@ -88,6 +88,10 @@ func assignPod(p *corev1.Pod, b *corev1.Binding, now metav1.Time) error {
 		p.Annotations = map[string]string{}
 	}
 	maps.Copy(p.Annotations, b.Annotations)
+	if p.Labels == nil {
+		p.Labels = map[string]string{}
+	}
+	maps.Copy(p.Labels, b.Labels)
 	setScheduled(p, now)
 	return nil
 }

@@ -29,6 +29,7 @@ func pods(d Deps) *registry.Resource {
 		},
 		Delete:       registry.DeleteStrategy{GracePeriod: podGrace, ReturnObject: true},
 		Columns:      podColumns(),
+		Conditions:   registry.Conditions(podConditions),
 		Fields:       podFields,
 		Indexed:      []string{"spec.nodeName"},
 		Subresources: podSubresources(d),

@@ -11,6 +11,20 @@ import (
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
+// podConditions say that a pod has ended, and how.
+func podConditions(p *corev1.Pod) []metav1.TableRowCondition {
+	message := ""
+	switch p.Status.Phase {
+	case corev1.PodSucceeded:
+		message = "The pod has completed successfully."
+	case corev1.PodFailed:
+		message = "The pod failed."
+	default:
+		return nil
+	}
+	return []metav1.TableRowCondition{{Type: metav1.RowCompleted, Status: metav1.ConditionTrue, Reason: string(p.Status.Phase), Message: message}}
+}
+
 func podColumns() []registry.Column {
 	return []registry.Column{
 		row.NameColumn(),

@@ -20,6 +20,7 @@ func podSubresources(d Deps) []registry.Subresource {
 			Default:          registry.Do(podspec.DefaultPod),
 			PrepareForUpdate: registry.PrepareUpdate(prepareEphemeral),
 			ValidateUpdate:   registry.CheckUpdate(validateEphemeral),
+			Touched:          []string{"spec.ephemeralContainers"},
 		}),
 		{Name: "eviction", Kind: policyv1.SchemeGroupVersion.WithKind("Eviction"), New: row.New[policyv1.Eviction],
 			Verbs: row.CreateOnly(), Action: evict(d.Clock)},
@@ -31,11 +32,16 @@ func podSubresources(d Deps) []registry.Subresource {
 			Default:          registry.Do(podspec.DefaultPod),
 			PrepareForUpdate: registry.PrepareUpdate(prepareResize),
 			ValidateUpdate:   registry.CheckUpdate(validateResize),
+			Touched: []string{
+				"spec.containers.*.resources", "spec.containers.*.resizePolicy",
+				"spec.initContainers.*.resources", "spec.initContainers.*.resizePolicy",
+			},
 		}),
 		row.Status(registry.Strategy{
 			Default:          registry.Do(podspec.DefaultPod),
 			PrepareForUpdate: registry.PrepareUpdate(preparePodStatus),
 			ValidateUpdate:   registry.CheckUpdate(validatePodStatus),
+			Untouched:        []string{"spec", "metadata.deletionTimestamp", "metadata.ownerReferences"},
 		}),
 	}
 }

@@ -5,6 +5,7 @@ package flowcontrol
 
 import (
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/yare-io/yare/apiserver/api/row"
@@ -40,7 +41,9 @@ func flowSchemas() *registry.Resource {
 		Subresources: []registry.Subresource{row.Status(registry.Strategy{
 			PrepareForUpdate: registry.PrepareUpdate(func(s, old *flowcontrolv1.FlowSchema) {
 				s.Spec = old.Spec
+				metav1.ResetObjectMetaForStatus(&s.ObjectMeta, &old.ObjectMeta)
 			}),
+			Untouched: []string{"spec", "metadata"},
 			ValidateUpdate: registry.CheckUpdate(func(s, _ *flowcontrolv1.FlowSchema) field.ErrorList {
 				return validateConditions(s.Status.Conditions, func(c flowcontrolv1.FlowSchemaCondition) string { return string(c.Type) })
 			}),
@@ -91,7 +94,11 @@ func priorityLevels() *registry.Resource {
 			ValidateUpdate: registry.CheckUpdate(func(l, _ *flowcontrolv1.PriorityLevelConfiguration) field.ErrorList { return validateLevel(l) }),
 		},
 		Subresources: []registry.Subresource{row.Status(registry.Strategy{
-			PrepareForUpdate: registry.PrepareUpdate(func(l, old *flowcontrolv1.PriorityLevelConfiguration) { l.Spec = old.Spec }),
+			PrepareForUpdate: registry.PrepareUpdate(func(l, old *flowcontrolv1.PriorityLevelConfiguration) {
+				l.Spec = old.Spec
+				metav1.ResetObjectMetaForStatus(&l.ObjectMeta, &old.ObjectMeta)
+			}),
+			Untouched: []string{"spec", "metadata"},
 			ValidateUpdate: registry.CheckUpdate(func(l, _ *flowcontrolv1.PriorityLevelConfiguration) field.ErrorList {
 				return validateConditions(l.Status.Conditions, func(c flowcontrolv1.PriorityLevelConfigurationCondition) string { return string(c.Type) })
 			}),

@@ -70,6 +70,7 @@ func claims() *registry.Resource {
 				dropDeallocated(&c.Status)
 			}),
 			ValidateUpdate: registry.CheckUpdate(validateClaimStatus),
+			Untouched:      []string{"spec", "metadata"},
 		})},
 		Columns: []registry.Column{row.NameColumn(), row.Text("State", claimState), row.AgeColumn()},
 	}
@@ -174,6 +175,7 @@ func taintRules(d Deps) *registry.Resource {
 				r.Spec = old.Spec
 				metav1.ResetObjectMetaForStatus(&r.ObjectMeta, &old.ObjectMeta)
 			}),
+			Untouched:      []string{"spec", "metadata"},
 			ValidateUpdate: registry.CheckUpdate(validateTaintRuleStatus),
 		})},
 		Columns: []registry.Column{

@@ -5,10 +5,7 @@ import (
 	"slices"
 
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/admission/builtin"
@@ -23,14 +20,12 @@ import (
 
 // admissionOptions are what flags say about admission beside the plugins' names.
 type admissionOptions struct {
-	configFile      string
-	allowedNetworks []string
-	toEndpoints     bool
+	configFile  string
+	toEndpoints bool
 }
 
 func (o *admissionOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.configFile, "admission-control-config-file", "", "AdmissionConfiguration with the settings of admission plugins")
-	flags.StringSliceVar(&o.allowedNetworks, "admission-webhook-allowed-networks", nil, "networks in which webhooks may be although they are this server's own, loopback, link-local or a metadata service's")
 	flags.BoolVar(&o.toEndpoints, "enable-aggregator-routing", false, "reach the services of webhooks at their endpoints instead of their cluster address")
 }
 
@@ -50,19 +45,19 @@ func (g *gate) admissionPlugins(options *Options, around surroundings, first ...
 		enable = append(slices.Clone(enable), nodeRestriction)
 	}
 	versions := match.NewVersions(around.rows)
-	mutating, validating, err := g.webhooks(&options.admission, config, versions, around)
+	mutating, validating, err := g.webhooks(options, config, versions, around)
 	if err != nil {
 		return nil, err
 	}
 	changing, checking, err := policy.New(policy.Config{
-		Client: around.client, Informers: around.informers, Versions: versions, Objects: around.objects, Converter: converterOf,
+		Client: around.client, Informers: around.informers, Versions: versions, Objects: around.objects, Converter: fieldmanager.Converter,
 		Authorizer: g.authorizer, Metrics: g.metrics, Logger: around.logger,
 	})
 	if err != nil {
 		return nil, err
 	}
 	plugins, err := builtin.Plugins(builtin.Deps{
-		Client: around.client, Informers: around.informers, Authorizer: g.authorizer, Config: config.Builtin,
+		Client: around.client, Informers: around.informers, Authorizer: g.authorizer, Kinds: versions, Config: config.Builtin,
 		Given: map[string]admission.Plugin{
 			webhook.MutatingName: mutating, webhook.ValidatingName: validating,
 			policy.MutatingName: changing, policy.ValidatingName: checking,
@@ -71,22 +66,14 @@ func (g *gate) admissionPlugins(options *Options, around surroundings, first ...
 	return append(first, plugins...), err
 }
 
-// converterOf knows the schemas of built-in kinds, and deduces those of others.
-func converterOf(kind schema.GroupVersionKind) managedfields.TypeConverter {
-	if scheme.Scheme.Recognizes(kind) {
-		return fieldmanager.Converter()
-	}
-	return managedfields.NewDeducedTypeConverter()
-}
-
-func (g *gate) webhooks(options *admissionOptions, config *admissionconfig.Config, versions *match.Versions, around surroundings) (mutating, validating admission.Plugin, err error) {
-	allowed, err := addresses.ParsePrefixes("--admission-webhook-allowed-networks", options.allowedNetworks)
+func (g *gate) webhooks(options *Options, config *admissionconfig.Config, versions *match.Versions, around surroundings) (mutating, validating admission.Plugin, err error) {
+	guard, err := options.egress.webhookGuard(around.own)
 	if err != nil {
 		return nil, nil, err
 	}
 	return webhook.New(webhook.Config{
 		Client: around.client, Informers: around.informers, Versions: versions, Authorizer: g.authorizer,
-		Services: options.resolver(around.informers), Guard: webhook.Guard{Own: around.own, Allow: allowed},
+		Services: options.admission.resolver(around.informers), Guard: guard,
 		Mutating: config.Mutating, Validating: config.Validating, Metrics: g.metrics, Logger: around.logger,
 	})
 }

@@ -50,7 +50,11 @@ func (s *Server) assemble(services []netip.Prefix) error {
 		Rules:       s.gate.authorizer,
 		Components:  []core.Component{{Name: "etcd-0", Check: s.store.Health}},
 	})
-	streams, err := proxy.New(proxy.Config{KubeletTLS: s.trust.kubeletTLS()})
+	guard, err := s.options.egress.proxyGuard()
+	if err != nil {
+		return err
+	}
+	streams, err := proxy.New(proxy.Config{KubeletTLS: s.trust.kubeletTLS(), Guard: guard})
 	if err != nil {
 		return err
 	}
@@ -93,7 +97,9 @@ func (s *Server) assemble(services []netip.Prefix) error {
 		return err
 	}
 	s.loopback.server.Store(s.Server)
-	s.extend()
+	if err := s.extend(); err != nil {
+		return err
+	}
 	if s.gate.policies != nil {
 		if err := s.Metrics().Register(s.gate.policies); err != nil {
 			return err

@@ -21,7 +21,7 @@ import (
 // Those that other parts of a process have to know are exported.
 type Options struct {
 	bindAddress string
-	// SecurePort is what HTTPS is served on.
+	// SecurePort is what HTTPS is served on; 0: any free one.
 	SecurePort uint16
 	// AdvertiseAddress is empty for an address of this machine.
 	AdvertiseAddress string
@@ -42,10 +42,9 @@ type Options struct {
 	AllowPrivileged bool
 	// StorageBackend is etcd3 or memory.
 	StorageBackend string
-	// EtcdDir is where an embedded etcd keeps its data, and EtcdListen where
-	// others may reach it. EtcdServers are those of another etcd.
-	EtcdDir     string
-	EtcdListen  []string
+	// Embedded is an etcd in this process, if it has a Dir. EtcdServers are those
+	// of another etcd.
+	Embedded    etcd.Config
 	EtcdServers []string
 	etcdTLS     etcd.TLS
 	// Datastore, where it has an endpoint, stands for all of the above.
@@ -73,6 +72,7 @@ type Options struct {
 
 	opa       OPAOptions
 	admission admissionOptions
+	egress    egressOptions
 	auth      authOptions
 }
 
@@ -102,6 +102,7 @@ func (o *Options) Add(flags *pflag.FlagSet) {
 	o.audit.add(flags)
 	o.opa.Add(flags)
 	o.admission.add(flags)
+	o.egress.add(flags)
 	o.auth.add(flags)
 }
 
@@ -136,10 +137,10 @@ func (o *Options) etcdConfig() (etcd.Config, bool, error) {
 		return etcd.Config{}, false, fmt.Errorf("--storage-backend must be etcd3 or memory, not %q", o.StorageBackend)
 	case len(o.EtcdServers) > 0:
 		return etcd.Config{Endpoints: o.EtcdServers, TLS: o.etcdTLS}, true, nil
-	case o.EtcdDir == "":
+	case o.Embedded.Dir == "":
 		return etcd.Config{}, false, errors.New("--etcd-servers or --datastore-endpoint is needed, or --storage-backend=memory")
 	}
-	return etcd.Config{Dir: o.EtcdDir, Listen: o.EtcdListen}, true, nil
+	return o.Embedded, true, nil
 }
 
 // Advertised is the address at which others reach this server.

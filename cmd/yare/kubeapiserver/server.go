@@ -57,7 +57,8 @@ type Server struct {
 }
 
 // New opens the store and the port and puts the server together;
-// Run makes it serve. A failure leaves nothing open.
+// Run makes it serve. A failure leaves nothing open. Where the options name
+// port 0, a free one is taken, and noted in them.
 func New(ctx context.Context, options *Options, trust *Trust, logger *slog.Logger) (*Server, error) {
 	s := &Server{options: options, trust: trust, logger: logger.With("component", "apiserver"), loopback: &loopback{}, ready: make(chan struct{})}
 	services, err := addresses.ParsePrefixes("--service-cluster-ip-range", options.ServiceCIDR)
@@ -67,11 +68,12 @@ func New(ctx context.Context, options *Options, trust *Trust, logger *slog.Logge
 	if len(services) == 0 {
 		return nil, errors.New("--service-cluster-ip-range is needed")
 	}
-	if s.advertise, err = s.advertiser(services[0]); err != nil {
-		return nil, err
-	}
 	if s.listener, err = net.Listen("tcp", net.JoinHostPort(options.bindAddress, strconv.Itoa(int(options.SecurePort)))); err != nil {
 		return nil, err
+	}
+	options.SecurePort = s.Addr().Port()
+	if s.advertise, err = s.advertiser(services[0]); err != nil {
+		return nil, errors.Join(err, s.listener.Close())
 	}
 	if s.store, err = s.options.openStore(ctx, s.logger); err != nil {
 		return nil, errors.Join(err, s.listener.Close())
@@ -166,6 +168,9 @@ func (s *Server) tls() *tls.Config {
 		NextProtos:     []string{"h2", "http/1.1"},
 	}
 }
+
+// Addr is where the server listens.
+func (s *Server) Addr() netip.AddrPort { return s.listener.Addr().(*net.TCPAddr).AddrPort() }
 
 // Ready is closed once the objects that every cluster has are there.
 func (s *Server) Ready() <-chan struct{} { return s.ready }

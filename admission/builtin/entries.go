@@ -1,9 +1,9 @@
 package builtin
 
-// registry is every plugin in the order they run, which is Kubernetes', and
+// entries are all plugins in the order they run, which is Kubernetes', and
 // whether it is on by default: as there, but for DenyServiceExternalIPs, which
 // closes CVE-2020-8554.
-var registry = []entry{
+var entries = []entry{
 	{"NamespaceLifecycle", true, newNamespaceLifecycle},
 	{"LimitRanger", true, newLimitRanger},
 	{"ServiceAccount", true, newServiceAccount},

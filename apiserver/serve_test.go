@@ -1,0 +1,186 @@
+package apiserver
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// pipes is a listener without a network, so that time can be synctest's.
+type pipes struct {
+	conns chan net.Conn
+	once  sync.Once
+	done  chan struct{}
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error { p.once.Do(func() { close(p.done) }); return nil }
+
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case p.conns <- far:
+		return near, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func certificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"server"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// serveIn runs a server with one client until stop, which tells how long the
+// end took.
+func serveIn(t *testing.T, protocol string, handler http.HandlerFunc) (client *http.Client, stop func() time.Duration) {
+	t.Helper()
+	server := &Server{handler: handler, logger: slog.New(slog.DiscardHandler)}
+	server.stopping, server.stop = context.WithCancel(t.Context())
+	listener := newPipes()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	secure := &tls.Config{Certificates: []tls.Certificate{certificate(t)}, NextProtos: []string{protocol}}
+	go func() { ended <- server.Serve(ctx, listener, secure) }()
+	transport := &http.Transport{
+		DialContext: listener.dial, ForceAttemptHTTP2: protocol == "h2",
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "server"},
+	}
+	return &http.Client{Transport: transport}, func() time.Duration {
+		begun := time.Now()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		took := time.Since(begun)
+		transport.CloseIdleConnections()
+		return took
+	}
+}
+
+func get(t *testing.T, client *http.Client) string {
+	t.Helper()
+	response, err := client.Get("https://server/")
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return response.Proto + " " + string(body)
+}
+
+// atOnce is more than the ticks of net/http's shutdown, and less than the
+// second that it would wait for an HTTP/2 connection. The time is synctest's,
+// which passes only when all goroutines wait for it.
+const atOnce = 100 * time.Millisecond
+
+func TestIdleConnectionsDoNotDelayTheEnd(t *testing.T) {
+	for protocol, want := range map[string]string{"h2": "HTTP/2.0 done", "http/1.1": "HTTP/1.1 done"} {
+		synctest.Test(t, func(t *testing.T) {
+			client, stop := serveIn(t, protocol, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "done") })
+			if got := get(t, client); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if took := stop(); took > atOnce {
+				t.Errorf("%s: the end took %s", protocol, took)
+			}
+		})
+	}
+}
+
+func TestRequestsInFlightEndBeforeTheServer(t *testing.T) {
+	const work = 5 * time.Second
+	for protocol, want := range map[string]string{"h2": "HTTP/2.0 done", "http/1.1": "HTTP/1.1 done"} {
+		synctest.Test(t, func(t *testing.T) {
+			client, stop := serveIn(t, protocol, func(w http.ResponseWriter, _ *http.Request) {
+				time.Sleep(work)
+				_, _ = io.WriteString(w, "done")
+			})
+			var asking sync.WaitGroup
+			asking.Go(func() {
+				if got := get(t, client); got != want {
+					t.Errorf("got %q, want %q", got, want)
+				}
+			})
+			synctest.Wait()
+			// net/http looks for the end of HTTP/1 requests twice a second.
+			if took := stop(); took < work || took > work+time.Second {
+				t.Errorf("%s: the end took %s of %s", protocol, took, work)
+			}
+			asking.Wait()
+		})
+	}
+}
+
+func TestAConnectionWithoutARequestDoesNotDelayTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, stop := serveIn(t, "h2", nil)
+		conn, err := client.Transport.(*http.Transport).DialContext(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		synctest.Wait()
+		if took := stop(); took > atOnce {
+			t.Errorf("the end took %s", took)
+		}
+	})
+}
+
+// TestQuietWatchesGoOn lets nothing happen for longer than a client may take to
+// receive something.
+func TestQuietWatchesGoOn(t *testing.T) {
+	for protocol, want := range map[string]string{"h2": "HTTP/2.0 done", "http/1.1": "HTTP/1.1 done"} {
+		synctest.Test(t, func(t *testing.T) {
+			client, stop := serveIn(t, protocol, func(w http.ResponseWriter, r *http.Request) {
+				watch := &stream{w: w, control: http.NewResponseController(w), patience: 30 * time.Second}
+				if !watch.deliver(r.Context(), nil) {
+					t.Error("an empty batch was not delivered")
+				}
+				time.Sleep(time.Minute)
+				_, _ = io.WriteString(w, "done")
+			})
+			if got := get(t, client); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			stop()
+		})
+	}
+}
