@@ -36,6 +36,7 @@ func (n fixedNamespaces) Get(_ context.Context, name string) (*corev1.Namespace,
 type policies struct {
 	t      testing.TB
 	dir    string
+	state  string
 	engine *engine.Engine
 	chain  *admission.Chain
 }
@@ -51,7 +52,7 @@ func start(t testing.TB, settings string, files map[string]string) *policies {
 
 func (p *policies) run(config string) {
 	p.t.Helper()
-	e, err := engine.New(engine.Config{OPA: []byte(config), StateDir: p.t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	e, err := engine.New(engine.Config{OPA: []byte(config), StateDir: p.stateDir(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -67,6 +68,14 @@ func (p *policies) run(config string) {
 			p.t.Error(err)
 		}
 	})
+}
+
+// stateDir is the one given, or one of its own.
+func (p *policies) stateDir() string {
+	if p.state == "" {
+		p.state = p.t.TempDir()
+	}
+	return p.state
 }
 
 func (p *policies) write(files map[string]string) {

@@ -53,6 +53,7 @@ type Engine struct {
 	settings atomic.Pointer[Settings]
 	active   atomic.Pointer[prepared]
 	failures failures
+	layouts  []*layout
 	// apart is sent to when policies run that were compiled apart.
 	apart chan struct{}
 	// running is set once Run has started OPA's plugins.
@@ -68,11 +69,15 @@ func New(c Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	layouts, err := takeLayouts(boot["bundles"], c.StateDir)
+	if err != nil {
+		return nil, err
+	}
 	raw, err := json.Marshal(boot)
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{store: newStore(c.Overlay), logger: c.Logger, metrics: newMeters(c.Registerer), memory: newWatchdog(), apart: make(chan struct{}, 1)}
+	e := &Engine{layouts: layouts, store: newStore(c.Overlay), logger: c.Logger, metrics: newMeters(c.Registerer), memory: newWatchdog(), apart: make(chan struct{}, 1)}
 	e.store.inspect, e.store.list, e.store.text = e.inspect, e.listPolicies, e.policy
 	e.metrics.readiness(c.Registerer, e.Ready)
 	settings, err := ParseSettings(settingsOf(boot))
@@ -125,6 +130,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	e.updateLayouts()
 	known := fingerprints{}
 	known.update(e.bundles())
 	if err := e.manager.Start(ctx); err != nil {

@@ -16,7 +16,7 @@ func keepBundles(bundles any) {
 // keepByDefault leaves alone what is on disk already, and what says otherwise.
 func keepByDefault(source map[string]any) {
 	resource, _ := source["resource"].(string)
-	if _, set := source["persist"]; !set && !strings.HasPrefix(resource, fileScheme) {
+	if _, set := source["persist"]; !set && !strings.HasPrefix(resource, fileScheme) && !strings.HasPrefix(resource, layoutScheme) {
 		source["persist"] = true
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -59,18 +60,25 @@ func New(ctx context.Context, c Config) (*Trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := engine.New(engine.Config{OPA: config, Overlay: overlay, Logger: c.Logger})
+	state, err := os.MkdirTemp("", "yare-policy-")
 	if err != nil {
+		return nil, err
+	}
+	forget := func() error { return os.RemoveAll(state) }
+	e, err := engine.New(engine.Config{OPA: config, StateDir: state, Overlay: overlay, Logger: c.Logger})
+	if err != nil {
+		err = errors.Join(err, forget())
 		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
 	constraints, err := load(ctx, c, e, overlay)
 	if err != nil {
+		err = errors.Join(err, forget())
 		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(ctx) }()
-	t := &Trial{engine: e, stop: func() error { cancel(); return <-ended }}
+	t := &Trial{engine: e, stop: func() error { cancel(); return errors.Join(<-ended, forget()) }}
 	if err := ready(ctx, e); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrPolicy, err), t.Close())
 	}
