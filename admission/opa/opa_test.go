@@ -59,9 +59,14 @@ func (p *policies) run(config string) {
 	p.engine = e
 	mutator, validator := opa.Plugins(e, fixedNamespaces{"shop": {"team": "blue"}, "kube-system": {}}, nil)
 	p.chain = admission.NewChain(mutator, validator)
+	p.follow()
+}
+
+// follow runs the engine until the test ends.
+func (p *policies) follow() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- e.Run(ctx) }()
+	go func() { ended <- p.engine.Run(ctx) }()
 	p.t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -299,6 +304,7 @@ func TestAnEvaluationIsStoppedAtItsLimits(t *testing.T) {
 	greedy := "package kubernetes.admission\n\ndeny contains sprintf(\"%d %d\", [i, j]) if {\n\tsome i in numbers.range(1, 3000)\n\tsome j in numbers.range(1, 3000)\n}\n"
 	for name, test := range map[string]struct{ settings, policy string }{
 		"time":   {"    timeoutSeconds: 0.05\n", slow},
+		"steps":  {"    timeoutSeconds: 20\n    stepsLimit: 1000\n", slow},
 		"memory": {"    memoryLimitMiB: 16\n", greedy},
 	} {
 		t.Run(name, func(t *testing.T) {

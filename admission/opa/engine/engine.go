@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/open-policy-agent/opa/v1/config"
 	"github.com/open-policy-agent/opa/v1/hooks"
+	"github.com/open-policy-agent/opa/v1/metrics"
 	"github.com/open-policy-agent/opa/v1/plugins"
 	bundleplugin "github.com/open-policy-agent/opa/v1/plugins/bundle"
 	"github.com/open-policy-agent/opa/v1/plugins/discovery"
@@ -99,12 +100,14 @@ func New(c Config) (*Engine, error) {
 	for _, warning := range e.manager.GetConfig().Warnings {
 		c.Logger.Warn("OPA's configuration", "warning", warning)
 	}
-	return e, e.register(boot)
+	counted := metrics.New()
+	e.metrics.dropped(c.Registerer, counted)
+	return e, e.register(boot, counted)
 }
 
 // register makes OPA's plugins, of which discovery makes the others.
-func (e *Engine) register(boot map[string]any) error {
-	found, err := discovery.New(e.manager, discovery.BootConfig(boot), discovery.Hooks(hooks.New(keeper{})), discovery.Factories(map[string]plugins.Factory{
+func (e *Engine) register(boot map[string]any, counted metrics.Metrics) error {
+	found, err := discovery.New(e.manager, discovery.BootConfig(boot), discovery.Metrics(counted), discovery.Hooks(hooks.New(keeper{})), discovery.Factories(map[string]plugins.Factory{
 		SettingsName:    settingsFactory{e},
 		filelogger.Name: &filelogger.Factory{},
 	}))

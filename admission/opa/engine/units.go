@@ -25,7 +25,7 @@ func newUnit(roots []string, modules map[string]*ast.Module) *unit {
 			if !ref.HasPrefix(ast.DefaultRootRef) {
 				return false
 			}
-			if path := steps(ref); !seen[strings.Join(path, "\x00")] {
+			if path := pathOf(ref); !seen[strings.Join(path, "\x00")] {
 				seen[strings.Join(path, "\x00")] = true
 				u.uses = append(u.uses, path)
 			}
@@ -35,8 +35,8 @@ func newUnit(roots []string, modules map[string]*ast.Module) *unit {
 	return u
 }
 
-// steps is the constant beginning of a path below data.
-func steps(ref ast.Ref) []string {
+// pathOf is the constant beginning of a path below data.
+func pathOf(ref ast.Ref) []string {
 	var path []string
 	for _, term := range ref[1:] {
 		key, ok := term.Value.(ast.String)
@@ -51,7 +51,7 @@ func steps(ref ast.Ref) []string {
 // has reports whether the unit has rules in a package or below it.
 func (u *unit) has(name string) bool {
 	for _, module := range u.modules {
-		if path := steps(module.Package.Path); len(path) > 0 && path[0] == name {
+		if path := pathOf(module.Package.Path); len(path) > 0 && path[0] == name {
 			return true
 		}
 	}
