@@ -166,12 +166,7 @@ func (t *stream) deliver(ctx context.Context, batch []cache.Event) bool {
 	if _, err := chunks.Close(); err != nil {
 		return false
 	}
-	if t.control.Flush() != nil {
-		return false
-	}
-	// An HTTP/2 stream whose deadline passes is reset, written to or not.
-	_ = t.control.SetWriteDeadline(time.Time{})
-	return true
+	return t.control.Flush() == nil
 }
 
 // add adds an event to those that are sent together. Of objects that were there

@@ -11,19 +11,22 @@ import (
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
+// protobuf writes Go types only: objects without one are never had in it.
+const protobuf = "application/vnd.kubernetes.protobuf"
+
 const metaPackage = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
 var (
-	objectMedia = []string{"application/json", "application/yaml", "application/vnd.kubernetes.protobuf"}
-	listMedia   = append(slices.Clone(objectMedia), "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
 	// What has no Go type has no protobuf either.
-	untypedMedia     = []string{"application/json", "application/yaml"}
-	untypedListMedia = append(slices.Clone(untypedMedia), "application/json;stream=watch")
+	untypedMedia     = []string{"application/json", "application/yaml", "application/cbor"}
+	untypedListMedia = append(slices.Clone(untypedMedia), "application/json;stream=watch", "application/cbor-seq")
+	objectMedia      = append(slices.Clone(untypedMedia), protobuf)
+	listMedia        = append(slices.Clone(untypedListMedia), protobuf, protobuf+";stream=watch")
 	textMedia        = append([]string{"text/plain"}, objectMedia...)
 	anyMedia         = []string{"*/*"}
-	patchMedia       = []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.StrategicMergePatchType), string(types.ApplyYAMLPatchType)}
 	// untypedPatchMedia: a strategic merge needs to know the type.
-	untypedPatchMedia = []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType)}
+	untypedPatchMedia = []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType), string(types.ApplyCBORPatchType)}
+	patchMedia        = append(slices.Clone(untypedPatchMedia), string(types.StrategicMergePatchType))
 )
 
 // builder makes the endpoints of one row.

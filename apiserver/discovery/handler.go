@@ -93,7 +93,7 @@ func (h *Handler) serveRoot(w http.ResponseWriter, r *http.Request, rows []*regi
 	switch {
 	case !ok:
 		notAcceptable(w)
-	case want.aggregated != "":
+	case want.aggregated:
 		h.aggregated(rows, core).serve(w, r, want)
 	case core:
 		write(w, r, want, legacyVersions(rows, h.config.Address))
