@@ -15,12 +15,17 @@ type unit struct {
 	modules map[string]*ast.Module
 	// uses are the paths below data that its rules refer to.
 	uses [][]string
+	// system: it has rules in the package system, or below it.
+	system bool
 }
 
 func newUnit(roots []string, modules map[string]*ast.Module) *unit {
 	u := &unit{roots: roots, modules: modules}
 	seen := map[string]bool{}
 	for _, module := range modules {
+		if path := pathOf(module.Package.Path); len(path) > 0 && path[0] == systemPackage {
+			u.system = true
+		}
 		ast.WalkRefs(module, func(ref ast.Ref) bool {
 			if !ref.HasPrefix(ast.DefaultRootRef) {
 				return false
@@ -46,16 +51,6 @@ func pathOf(ref ast.Ref) []string {
 		path = append(path, string(key))
 	}
 	return path
-}
-
-// has reports whether the unit has rules in a package or below it.
-func (u *unit) has(name string) bool {
-	for _, module := range u.modules {
-		if path := pathOf(module.Package.Path); len(path) > 0 && path[0] == name {
-			return true
-		}
-	}
-	return false
 }
 
 // roots is a tree of the paths that units with rules own.
