@@ -163,3 +163,25 @@ func TestAConnectionWithoutARequestDoesNotDelayTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestQuietWatchesGoOn lets nothing happen for longer than a client may take to
+// receive something.
+func TestQuietWatchesGoOn(t *testing.T) {
+	for protocol, want := range map[string]string{"h2": "HTTP/2.0 done", "http/1.1": "HTTP/1.1 done"} {
+		synctest.Test(t, func(t *testing.T) {
+			client, stop := serveIn(t, protocol, func(w http.ResponseWriter, r *http.Request) {
+				control := http.NewResponseController(w)
+				watch := &stream{w: w, control: control, watchdog: newWatchdog(control, 30*time.Second)}
+				if !watch.deliver(r.Context(), nil) {
+					t.Error("an empty batch was not delivered")
+				}
+				time.Sleep(time.Minute)
+				_, _ = io.WriteString(w, "done")
+			})
+			if got := get(t, client); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			stop()
+		})
+	}
+}

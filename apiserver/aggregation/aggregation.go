@@ -68,8 +68,11 @@ type Aggregator struct {
 	others atomic.Pointer[discovery.Others]
 	// describing is for one at a time.
 	describing sync.Mutex
+	// checks are under way.
+	checks sync.WaitGroup
 	// attention asks for a round of checks before its time.
 	attention chan struct{}
+	schemas   schemas
 }
 
 // state is immutable.
@@ -94,6 +97,9 @@ const (
 	retryDelay = time.Second
 	// checkInterval is how often the health of others is looked at.
 	checkInterval = 30 * time.Second
+	// recheckInterval is how long it takes until one that failed is looked at
+	// again; it doubles up to checkInterval.
+	recheckInterval = time.Second
 	// localInterval is how often the server's own groups are compared with
 	// their API services.
 	localInterval = time.Second
@@ -102,9 +108,10 @@ const (
 // Run follows the API services until ctx ends.
 func (a *Aggregator) Run(ctx context.Context) error {
 	var group sync.WaitGroup
+	defer a.checks.Wait()
 	defer group.Wait()
 	group.Go(func() { every(ctx, localInterval, nil, a.registerOwn) })
-	group.Go(func() { every(ctx, checkInterval, a.attention, a.checkAll) })
+	group.Go(func() { every(ctx, recheckInterval, a.attention, a.checkDue) })
 	for ctx.Err() == nil {
 		err := a.follow(ctx)
 		if ctx.Err() != nil {

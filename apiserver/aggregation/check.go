@@ -32,18 +32,59 @@ const (
 	maxDocument = 16 << 20
 )
 
-// checkAll looks at all other servers at once, and says in their API services
-// whether they answer.
-func (a *Aggregator) checkAll(ctx context.Context) {
-	var group sync.WaitGroup
+// checkDue looks at the other servers whose time has come, and says in their API
+// services whether they answer. It does not wait for them: one that hangs keeps
+// nobody from the others.
+func (a *Aggregator) checkDue(ctx context.Context) {
 	for _, r := range a.state.Load().remotes {
-		group.Go(func() { a.check(ctx, r) })
+		if r.health.begin(time.Now()) {
+			a.checks.Go(func() { a.check(ctx, r) })
+		}
 	}
-	group.Wait()
+}
+
+// health says when a server is to be looked at.
+type health struct {
+	mutex    sync.Mutex
+	checking bool
+	failures int
+	due      time.Time
+}
+
+func (h *health) begin(now time.Time) bool {
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	if h.checking || now.Before(h.due) {
+		return false
+	}
+	h.checking = true
+	return true
+}
+
+func (h *health) end(now time.Time, well bool) {
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	h.checking = false
+	if well {
+		h.failures, h.due = 0, now.Add(checkInterval)
+		return
+	}
+	h.due = now.Add(min(recheckInterval<<min(h.failures, 10), checkInterval))
+	h.failures++
+}
+
+// suspect has a server that seemed well looked at in the next round.
+func (h *health) suspect() {
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	if h.failures == 0 {
+		h.due = time.Time{}
+	}
 }
 
 func (a *Aggregator) check(ctx context.Context, r *remote) {
 	found, reason, err := a.look(ctx, r)
+	defer func() { r.health.end(time.Now(), err == nil) }()
 	if ctx.Err() != nil {
 		return
 	}
@@ -54,7 +95,7 @@ func (a *Aggregator) check(ctx context.Context, r *remote) {
 		condition.Status, condition.Reason, condition.Message = apiregistrationv1.ConditionFalse, reason, err.Error()
 		found = &findings{}
 		if old := r.found.Load(); old != nil {
-			found = &findings{resources: old.resources, documents: old.documents}
+			found = &findings{resources: old.resources, documents: old.documents, schema: old.schema}
 		}
 	}
 	r.found.Store(found)
@@ -110,7 +151,7 @@ func (a *Aggregator) look(ctx context.Context, r *remote) (*findings, string, er
 	if err := r.read(ctx, path, &list); err != nil {
 		return nil, "FailedDiscoveryCheck", fmt.Errorf("failing or missing response from %s: %w", r.location.String()+path, err)
 	}
-	return &findings{available: true, resources: described(&list), documents: r.documents(ctx, path)}, "", nil
+	return &findings{available: true, resources: described(&list), documents: r.documents(ctx, path), schema: r.schema(ctx, path)}, "", nil
 }
 
 // documents finds the OpenAPI 3 documents of the group and version. A server
@@ -134,21 +175,34 @@ func (r *remote) documents(ctx context.Context, path string) map[string]string {
 
 // read gets a JSON document from another server, as this server itself.
 func (r *remote) read(ctx context.Context, path string, into any) error {
+	_, err := r.readUnless(ctx, path, "", into)
+	return err
+}
+
+// readUnless reads what does not have this entity tag, and returns the one that
+// it has. Where nothing has changed, into is left as it is.
+func (r *remote) readUnless(ctx context.Context, path, tag string, into any) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.location.String()+path, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	request.Header.Set("Accept", "application/json")
+	if tag != "" {
+		request.Header.Set("If-None-Match", tag)
+	}
 	transport.SetAuthProxyHeaders(request, "system:kube-aggregator", "", []string{user.SystemPrivilegedGroup}, nil)
 	answer, err := r.transport.RoundTrip(request)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("bad status: %s", answer.Status)
+	if tag != "" && answer.StatusCode == http.StatusNotModified {
+		return tag, nil
 	}
-	return json.NewDecoder(io.LimitReader(answer.Body, maxDocument)).Decode(into)
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("bad status: %s", answer.Status)
+	}
+	return answer.Header.Get("Etag"), json.NewDecoder(io.LimitReader(answer.Body, maxDocument)).Decode(into)
 }
 
 // described turns plain discovery into that of the aggregated document.

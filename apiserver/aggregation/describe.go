@@ -78,7 +78,7 @@ func (a *Aggregator) Discovery(next http.Handler) http.Handler {
 	})
 }
 
-// Documents adds the OpenAPI 3 documents of others to those of next.
+// Documents adds the OpenAPI documents of others to those of next.
 func (a *Aggregator) Documents(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
@@ -88,6 +88,8 @@ func (a *Aggregator) Documents(next http.Handler) http.Handler {
 			remotes[schema.GroupVersion{Group: path[3], Version: path[4]}].ServeHTTP(w, r)
 		case len(path) == 2 && path[1] == "v3" && len(remotes) > 0:
 			addIndex(w, r, next, remotes)
+		case len(path) == 2 && path[1] == "v2":
+			a.schemas.serve(w, r, next, remotes)
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -96,12 +98,7 @@ func (a *Aggregator) Documents(next http.Handler) http.Handler {
 
 // addIndex adds to the index of documents.
 func addIndex(w http.ResponseWriter, r *http.Request, next http.Handler, remotes map[schema.GroupVersion]*remote) {
-	inner := r.Clone(r.Context())
-	for _, name := range []string{"Accept-Encoding", "If-None-Match"} {
-		inner.Header.Del(name)
-	}
-	answer := &recorder{header: http.Header{}, code: http.StatusOK}
-	next.ServeHTTP(answer, inner)
+	answer := ask(next, r, "")
 	var index struct {
 		Paths map[string]map[string]string `json:"paths"`
 	}
@@ -118,6 +115,19 @@ func addIndex(w http.ResponseWriter, r *http.Request, next http.Handler, remotes
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(index) // the client has gone: nobody to tell
+}
+
+// ask is the answer of a handler in JSON, or that what has this entity tag has
+// not changed.
+func ask(handler http.Handler, r *http.Request, tag string) *recorder {
+	inner := r.Clone(r.Context())
+	inner.Header = http.Header{"Accept": {"application/json"}}
+	if tag != "" {
+		inner.Header.Set("If-None-Match", tag)
+	}
+	answer := &recorder{header: http.Header{}, code: http.StatusOK}
+	handler.ServeHTTP(answer, inner)
+	return answer
 }
 
 // recorder keeps an answer instead of sending it.

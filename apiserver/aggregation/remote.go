@@ -32,7 +32,8 @@ type remote struct {
 	// no certificate in its bundle.
 	broken error
 	// found is what its discovery said last; nil: nothing yet.
-	found atomic.Pointer[findings]
+	found  atomic.Pointer[findings]
+	health health
 }
 
 // findings are what a look at another server brought.
@@ -41,6 +42,8 @@ type findings struct {
 	resources []apidiscoveryv2.APIResourceDiscovery
 	// documents are the OpenAPI 3 documents of the group and version, by name.
 	documents map[string]string
+	// schema is its part of the OpenAPI 2 document; nil: it has none.
+	schema *schema2
 }
 
 const dialTimeout = 10 * time.Second
@@ -102,13 +105,13 @@ func (r *remote) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	outgoing.Host = location.Host
 	if httpstream.IsUpgradeRequest(request) {
 		transport.SetAuthProxyHeaders(outgoing, who.GetName(), who.GetUID(), who.GetGroups(), who.GetExtra())
-		handler := utilproxy.NewUpgradeAwareHandler(&location, r.transport, true, true, responder{})
+		handler := utilproxy.NewUpgradeAwareHandler(&location, r.transport, true, true, responder{&r.health})
 		handler.RejectForwardingRedirects = true
 		handler.ServeHTTP(w, outgoing)
 		return
 	}
 	as := transport.NewAuthProxyRoundTripper(who.GetName(), who.GetUID(), who.GetGroups(), who.GetExtra(), r.transport)
-	handler := utilproxy.NewUpgradeAwareHandler(&location, as, true, false, responder{})
+	handler := utilproxy.NewUpgradeAwareHandler(&location, as, true, false, responder{&r.health})
 	handler.RejectForwardingRedirects = true
 	handler.ServeHTTP(w, outgoing)
 }
@@ -125,10 +128,11 @@ func clean(header http.Header) {
 }
 
 // responder answers for a server that did not.
-type responder struct{}
+type responder struct{ health *health }
 
 // Error implements utilproxy.ErrorResponder.
-func (responder) Error(w http.ResponseWriter, _ *http.Request, err error) {
+func (r responder) Error(w http.ResponseWriter, _ *http.Request, err error) {
+	r.health.suspect()
 	if status := apierrors.APIStatus(nil); asStatus(err, &status) {
 		writeStatus(w, err)
 		return

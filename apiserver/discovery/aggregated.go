@@ -40,7 +40,7 @@ func aggregateGroup(v view, name string) apidiscoveryv2.APIGroupDiscovery {
 			continue
 		}
 		version := apidiscoveryv2.APIVersionDiscovery{Version: served, Freshness: apidiscoveryv2.DiscoveryFreshnessCurrent}
-		for _, row := range rowsOf(v.rows, name, served) {
+		for _, row := range rowsOf(v.byGroup[name], name, served) {
 			version.Resources = append(version.Resources, aggregateResource(row))
 		}
 		group.Versions = append(group.Versions, version)

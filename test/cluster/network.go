@@ -156,6 +156,15 @@ func (h *Host) DialContext(ctx context.Context, network, address string) (net.Co
 	return r.conn, r.err
 }
 
+// Listen listens on a TCP port of the host.
+func (h *Host) Listen(address string) (listener net.Listener, err error) {
+	inNamespace(h.lan.t, h.handle, func() error {
+		listener, err = net.Listen("tcp", address)
+		return nil
+	})
+	return listener, err
+}
+
 func namespacePath(name string) string { return "/run/netns/" + name }
 
 func newNamespace(t testing.TB, name string) netns.NsHandle {
