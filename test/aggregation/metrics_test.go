@@ -41,9 +41,9 @@ func TestTheMetricsServer(t *testing.T) {
 		"--tls-cert-file="+pair.CertFile, "--tls-private-key-file="+pair.KeyFile,
 		"--kubeconfig="+config, "--authentication-kubeconfig="+config, "--authorization-kubeconfig="+config,
 		"--kubelet-preferred-address-types=InternalIP", "--kubelet-use-node-status-port",
-		"--kubelet-certificate-authority="+w.DataDir+"/pki/ca.crt", "--metric-resolution=10s")
+		"--kubelet-certificate-authority="+w.DataDir+"/pki/ca.crt", "--metric-resolution=10s", "--kubelet-request-timeout=5s")
 	w.register("metrics-server", "metrics.k8s.io", "v1beta1")
-	w.available("v1beta1.metrics.k8s.io", "true")
+	w.available("v1beta1.metrics.k8s.io", passed)
 	w.says("one", "top", "nodes", "--no-headers")
 	w.says("web-", "top", "pods", "--no-headers")
 	w.says("containers", "get", "--raw", "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods")
