@@ -167,12 +167,15 @@ func (wr *write) meets(m metav1.Object, conditions *metav1.Preconditions) error 
 	if conditions == nil {
 		return nil
 	}
-	resource := wr.res.row.GroupResource()
+	kind := wr.res.row.Kind
+	conflict := func(format string, args ...any) error {
+		return apierrors.NewConflict(schema.GroupResource{Group: kind.Group, Resource: kind.Kind}, wr.name, fmt.Errorf(format, args...))
+	}
 	if conditions.UID != nil && *conditions.UID != m.GetUID() {
-		return apierrors.NewConflict(resource, wr.name, fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", *conditions.UID, m.GetUID()))
+		return conflict("the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", *conditions.UID, m.GetUID())
 	}
 	if conditions.ResourceVersion != nil && *conditions.ResourceVersion != m.GetResourceVersion() {
-		return apierrors.NewConflict(resource, wr.name, fmt.Errorf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", *conditions.ResourceVersion, m.GetResourceVersion()))
+		return conflict("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", *conditions.ResourceVersion, m.GetResourceVersion())
 	}
 	return nil
 }

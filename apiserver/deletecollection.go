@@ -6,7 +6,6 @@ import (
 	"path"
 
 	"golang.org/x/sync/errgroup"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -48,13 +47,7 @@ func (s *Server) collectionOptions(r *http.Request, c *call) (*selection, *metav
 		return nil, nil, err
 	}
 	options, err := s.deleteOptions(r, c)
-	if err != nil {
-		return nil, nil, err
-	}
-	if p := options.Preconditions; p != nil && p.UID != nil {
-		return nil, nil, apierrors.NewBadRequest("a UID precondition cannot apply to a collection")
-	}
-	return sel, options, nil
+	return sel, options, err
 }
 
 func (s *Server) removeAll(ctx context.Context, c *call, objects []*cache.Object, options *metav1.DeleteOptions) error {

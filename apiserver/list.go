@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
 
 	"github.com/yare-io/yare/apiserver/audit"
 	"github.com/yare-io/yare/apiserver/codec"
@@ -31,18 +32,70 @@ func (s *Server) handleList(w http.ResponseWriter, r *http.Request, c *call) err
 	if err != nil {
 		return err
 	}
-	body, err := a.renderList(r.Context(), c.res, meta, page.Objects)
-	if err != nil {
-		return err
-	}
 	if record := audit.From(r.Context()); record.WantsResponse() {
 		plain := answer{kind: a.kind}
 		if whole, err := plain.renderList(r.Context(), c.res, meta, page.Objects); err == nil {
 			record.ResponseObject(whole)
 		}
 	}
+	if a.joins() {
+		return s.sendJoined(w, r, c.res, a, meta, page.Objects)
+	}
+	body, err := a.renderList(r.Context(), c.res, meta, page.Objects)
+	if err != nil {
+		return err
+	}
 	s.send(w, r, http.StatusOK, a.out.Format.MediaType(), prettify(a.out, body))
 	return nil
+}
+
+// joins reports whether lists of the form are sent piece by piece.
+func (a answer) joins() bool {
+	return a.out.As != "Table" && a.out.Format != codec.YAML && !a.out.Pretty
+}
+
+// fewObjects are compressed as one list, if at all.
+const fewObjects = 32
+
+// sendJoined sends a list without making one piece of it.
+func (s *Server) sendJoined(w http.ResponseWriter, r *http.Request, res *resource, a answer, meta metav1.ListMeta, found []*cache.Object) error {
+	objects, err := res.present(r.Context(), found)
+	if err != nil {
+		return err
+	}
+	if len(objects) > fewObjects && acceptsGzip(r) {
+		list, err := a.join(res, meta, objects, codec.Deflated, codec.NewGzipList)
+		if err != nil {
+			return err
+		}
+		if list.Size() > gzipAbove {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.Header().Add("Vary", "Accept-Encoding")
+			s.sendList(w, a, list)
+			return nil
+		}
+	}
+	list, err := a.join(res, meta, objects, plain, codec.NewList)
+	if err != nil {
+		return err
+	}
+	if list.Size() > gzipAbove && acceptsGzip(r) {
+		s.send(w, r, http.StatusOK, a.out.Format.MediaType(), list.Bytes())
+		return nil
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(list.Size()))
+	s.sendList(w, a, list)
+	return nil
+}
+
+func plain(e runtime.Encoder) runtime.Encoder { return e }
+
+// sendList writes a list. A client that is gone is nobody's error.
+func (s *Server) sendList(w http.ResponseWriter, a answer, list *codec.List) {
+	w.Header().Set("Content-Type", a.out.Format.MediaType())
+	w.Header().Set("Cache-Control", "no-cache, private")
+	w.WriteHeader(http.StatusOK)
+	_, _ = list.WriteTo(w)
 }
 
 // list reads the page that a call asks for.
@@ -72,11 +125,16 @@ func (s *Server) list(r *http.Request, c *call, sel *selection) (*cache.Page, me
 	return page, meta, nil
 }
 
-// listOptions says which state of the objects a client asks for.
+// listOptions says which state of the objects a client asks for. As in
+// Kubernetes, a limit makes a version an exact one, but for "0", which has all
+// objects in one page.
 func (sel *selection) listOptions(folder string) (cache.ListOptions, error) {
 	options := cache.ListOptions{Prefix: folder, Limit: int(sel.Limit), Predicate: sel.predicate, Revision: cache.Consistent}
 	switch {
 	case sel.Continue != "":
+		if sel.revision != 0 {
+			return options, apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
+		}
 		from, revision, err := decodeContinue(sel.Continue, folder)
 		if err != nil {
 			return options, apierrors.NewBadRequest(err.Error())
@@ -85,10 +143,13 @@ func (sel *selection) listOptions(folder string) (cache.ListOptions, error) {
 		if revision > 0 {
 			options.Revision, options.Exact = revision, true
 		}
-	case sel.ResourceVersionMatch == metav1.ResourceVersionMatchExact:
-		options.Revision, options.Exact = sel.revision, true
-	case sel.ResourceVersion != "":
+	case sel.ResourceVersion == "":
+	case sel.revision == 0:
+		options.Revision, options.Limit = 0, 0
+	default:
 		options.Revision = sel.revision
+		options.Exact = sel.ResourceVersionMatch == metav1.ResourceVersionMatchExact ||
+			sel.ResourceVersionMatch == "" && sel.Limit > 0
 	}
 	return options, nil
 }
@@ -122,23 +183,32 @@ func (a answer) renderList(ctx context.Context, res *resource, meta metav1.ListM
 	if err != nil {
 		return nil, err
 	}
-	switch a.out.As {
-	case "Table":
+	if a.out.As == "Table" {
 		sources := make([]table.Source, len(objects))
 		for i, o := range objects {
 			sources[i] = a.source(o.obj, o.from)
 		}
 		return a.table(meta, sources)
-	case "PartialObjectMetadata", "PartialObjectMetadataList":
-		kind := a.out.AsKind()
-		kind.Kind = "PartialObjectMetadataList"
-		return a.join(kind, meta, objects, a.out.Format.Metadata())
-	default:
-		return a.join(res.listKind, meta, objects, a.out.Format.Bare())
 	}
+	list, err := a.join(res, meta, objects, plain, codec.NewList)
+	if err != nil {
+		return nil, err
+	}
+	if a.out.Format == codec.YAML {
+		return yaml.JSONToYAML(list.Bytes())
+	}
+	return list.Bytes(), nil
 }
 
-func (a answer) join(kind schema.GroupVersionKind, meta metav1.ListMeta, objects []shown, encoder runtime.Encoder) ([]byte, error) {
+// join makes a list, or one of metadata, of what an encoder makes of objects.
+func (a answer) join(res *resource, meta metav1.ListMeta, objects []shown, as func(runtime.Encoder) runtime.Encoder,
+	list func(codec.Format, schema.GroupVersionKind, metav1.ListMeta, [][]byte) (*codec.List, error)) (*codec.List, error) {
+	kind, encoder := res.listKind, a.out.Format.Bare()
+	if a.out.As != "" {
+		kind, encoder = a.out.AsKind(), a.out.Format.Metadata()
+		kind.Kind = "PartialObjectMetadataList"
+	}
+	encoder = as(encoder)
 	items := make([][]byte, len(objects))
 	for i, o := range objects {
 		item, err := o.from.Encoded(encoder)
@@ -147,5 +217,5 @@ func (a answer) join(kind schema.GroupVersionKind, meta metav1.ListMeta, objects
 		}
 		items[i] = item
 	}
-	return codec.WrapList(a.out.Format, kind, meta, items)
+	return list(a.out.Format, kind, meta, items)
 }

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"fmt"
 	"mime"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/warning"
 	"sigs.k8s.io/yaml"
 
 	"github.com/yare-io/yare/admission"
@@ -134,23 +136,35 @@ func (p *clientPatch) apply(r *http.Request, c *call, obj runtime.Object, encode
 	if err != nil {
 		return nil, err
 	}
-	if err := strictness(r.Context(), kind, kind, problems, p.options.FieldValidation); err != nil {
-		return nil, err
-	}
 	out := c.newBody()
-	got, problems, err := c.parse(codec.JSON, patched, out, p.options.FieldValidation != metav1.FieldValidationIgnore)
+	_, more, err := c.parse(codec.JSON, patched, out, p.options.FieldValidation != metav1.FieldValidationIgnore)
 	if err != nil {
-		return nil, p.unfit(err)
+		return nil, unfit(patched, err)
 	}
-	if err := strictness(r.Context(), got, kind, problems, p.options.FieldValidation); err != nil {
-		return nil, p.unfit(err)
+	if err := p.strictness(r.Context(), patched, append(problems, more...)); err != nil {
+		return nil, err
 	}
 	return out, p.insist(out, obj)
 }
 
+// strictness does with unknown and duplicate fields, of the patch and of what
+// it makes, what the client asked for.
+func (p *clientPatch) strictness(ctx context.Context, patched []byte, problems []error) error {
+	switch {
+	case len(problems) == 0 || p.options.FieldValidation == metav1.FieldValidationIgnore:
+		return nil
+	case p.options.FieldValidation == metav1.FieldValidationStrict:
+		return unfit(patched, runtime.NewStrictDecodingError(problems))
+	}
+	for _, problem := range problems {
+		warning.AddWarning(ctx, "", problem.Error())
+	}
+	return nil
+}
+
 // unfit says that the patch makes something of the object that it cannot be.
-func (p *clientPatch) unfit(err error) error {
-	return apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(p.body), err.Error())})
+func unfit(patched []byte, err error) error {
+	return apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(patched), err.Error())})
 }
 
 // insist refuses a patch that takes away the object's name, which would

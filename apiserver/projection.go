@@ -75,9 +75,6 @@ func (s *Server) patchProjection(r *http.Request, c *call) (runtime.Object, erro
 // applyProjection applies a configuration to a projection. Who owns what is
 // written down on the object below.
 func (s *Server) applyProjection(r *http.Request, c *call, p *clientPatch) (runtime.Object, error) {
-	if c.res.row.Schema != nil {
-		return nil, fmt.Errorf("%w: server-side apply to %s/%s", codec.ErrUnsupported, c.res.row.Name, c.sub.Name)
-	}
 	if err := p.checkConfiguration(r.Context(), c); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,11 @@ const (
 // their time is over. It closes the listener. Requests that are refused before
 // they are understood are logged.
 func (s *Server) Serve(ctx context.Context, listener net.Listener, config *tls.Config) error {
+	if config != nil {
+		// Small records serve pages that are shown while they come in.
+		config = config.Clone()
+		config.DynamicRecordSizingDisabled = true
+	}
 	open := newConnections()
 	server := &http.Server{
 		Handler:           s.handler,

@@ -170,7 +170,8 @@ func TestQuietWatchesGoOn(t *testing.T) {
 	for protocol, want := range map[string]string{"h2": "HTTP/2.0 done", "http/1.1": "HTTP/1.1 done"} {
 		synctest.Test(t, func(t *testing.T) {
 			client, stop := serveIn(t, protocol, func(w http.ResponseWriter, r *http.Request) {
-				watch := &stream{w: w, control: http.NewResponseController(w), patience: 30 * time.Second}
+				control := http.NewResponseController(w)
+				watch := &stream{w: w, control: control, watchdog: newWatchdog(control, 30*time.Second)}
 				if !watch.deliver(r.Context(), nil) {
 					t.Error("an empty batch was not delivered")
 				}

@@ -32,7 +32,8 @@ func (s *Server) handleWatch(w http.ResponseWriter, r *http.Request, c *call) er
 	ctx, cancel := s.watchContext(r.Context(), sel)
 	defer cancel()
 	events, err := c.res.objects().Watch(ctx, sel.watchOptions(c.res.folder(c.namespace)))
-	stream := &stream{answer: a, res: c.res, clock: s.clock, w: w, control: http.NewResponseController(w), patience: s.config.Timeouts.Write}
+	stream := &stream{answer: a, res: c.res, clock: s.clock, w: w, control: http.NewResponseController(w)}
+	stream.watchdog = newWatchdog(stream.control, s.config.Timeouts.Write)
 	if errors.Is(err, cache.ErrExpired) {
 		// An expired watch is told so within the stream, as watches of long
 		// standing are.
@@ -99,13 +100,15 @@ func (sel *selection) watchOptions(folder string) cache.WatchOptions {
 // stream writes watch events to one client.
 type stream struct {
 	answer
-	res      *resource
-	clock    clock.PassiveClock
-	w        http.ResponseWriter
-	control  *http.ResponseController
-	patience time.Duration
+	res     *resource
+	clock   clock.PassiveClock
+	w       http.ResponseWriter
+	control *http.ResponseController
 	// headed: the column definitions of a table have been sent.
-	headed bool
+	headed   bool
+	watchdog *watchdog
+	// keys are those of frameKey.
+	keys map[watch.EventType]string
 	// begun is called once the first batch is out; it may be nil.
 	begun func()
 }
@@ -140,9 +143,9 @@ func (t *stream) run(ctx context.Context, events *cache.Watch) {
 
 // deliver writes a batch and flushes it; false when the client is gone.
 func (t *stream) deliver(ctx context.Context, batch []cache.Event) bool {
-	_ = t.control.SetWriteDeadline(time.Now().Add(t.patience))
-	for i := range batch {
-		frame, err := t.frame(ctx, &batch[i])
+	defer t.watchdog.guard()()
+	if len(batch) == 1 {
+		frame, err := t.frame(ctx, &batch[0])
 		if err != nil {
 			t.fail(err)
 			return false
@@ -150,13 +153,41 @@ func (t *stream) deliver(ctx context.Context, batch []cache.Event) bool {
 		if _, err := t.w.Write(frame); err != nil {
 			return false
 		}
+		return t.control.Flush() == nil
 	}
-	if t.control.Flush() != nil {
+	chunks := codec.NewChunks(t.w)
+	for i := range batch {
+		if err := t.add(ctx, chunks, &batch[i]); err != nil {
+			_, _ = chunks.Close()
+			t.fail(err)
+			return false
+		}
+	}
+	if _, err := chunks.Close(); err != nil {
 		return false
 	}
-	// An HTTP/2 stream whose deadline passes is reset, written to or not.
-	_ = t.control.SetWriteDeadline(time.Time{})
-	return true
+	return t.control.Flush() == nil
+}
+
+// add adds an event to those that are sent together. Of objects that were there
+// before the watch, the frames are not kept: only the objects are.
+func (t *stream) add(ctx context.Context, chunks *codec.Chunks, event *cache.Event) error {
+	if event.Initial && t.out.As == "" {
+		found, err := t.res.presentOne(ctx, event.Object)
+		if err != nil {
+			return err
+		}
+		bare, err := found.from.Encoded(t.out.Format.Bare())
+		if err != nil {
+			return err
+		}
+		return chunks.AddFrame(t.out.Format, string(event.Type), t.kind, bare)
+	}
+	frame, err := t.frame(ctx, event)
+	if err == nil {
+		chunks.Add(frame)
+	}
+	return err
 }
 
 // frame returns an event's bytes. All streams of the same form share them,
@@ -169,12 +200,15 @@ func (t *stream) frame(ctx context.Context, event *cache.Event) ([]byte, error) 
 		t.headed = true
 		return t.build(ctx, event, true)
 	}
-	return event.Frame(t.frameKey(), func() ([]byte, error) { return t.build(ctx, event, false) })
+	return event.Frame(t.frameKey(event.Type), func() ([]byte, error) { return t.build(ctx, event, false) })
 }
 
-// frameKey names the form of the stream.
-func (t *stream) frameKey() string {
-	key := t.out.Format.MediaType()
+// frameKey names the form of an event in the stream.
+func (t *stream) frameKey(event watch.EventType) string {
+	if key := t.keys[event]; key != "" {
+		return key
+	}
+	key := "frame " + string(event) + " " + t.out.Format.MediaType()
 	if t.res.row.Codec != nil {
 		// Versions of a kind may share what they watch.
 		key += "/" + t.kind.Version
@@ -182,6 +216,10 @@ func (t *stream) frameKey() string {
 	if t.out.As != "" {
 		key += "/" + t.out.As + "/" + t.out.AsVersion + "/" + string(t.tables.Include)
 	}
+	if t.keys == nil {
+		t.keys = make(map[watch.EventType]string, 3)
+	}
+	t.keys[event] = key
 	return key
 }
 
@@ -241,7 +279,7 @@ func (t *stream) fail(err error) {
 	if err != nil {
 		return
 	}
-	_ = t.control.SetWriteDeadline(time.Now().Add(t.patience))
+	defer t.watchdog.guard()()
 	_, _ = t.w.Write(codec.Frame(t.out.Format, string(watch.Error), body))
 	_ = t.control.Flush()
 }

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/utils/clock"
 
+	"github.com/yare-io/yare/controllers/accounttokens"
 	"github.com/yare-io/yare/controllers/certificates"
 )
 
@@ -58,6 +59,12 @@ type Config struct {
 	// RootCA is the PEM bundle published as kube-root-ca.crt in every
 	// namespace. Empty: root-ca-certificate-publisher does not run.
 	RootCA []byte
+	// AccountTokens signs the tokens that are kept in secrets; nil:
+	// serviceaccount-token-controller does not run.
+	AccountTokens accounttokens.Issuer
+	// UnusedTokenPatience is how long such a token may be unused before it is
+	// marked, and again before it is deleted; 0 means a year.
+	UnusedTokenPatience time.Duration
 	// Signing holds the keys of csrsigning. Without any signer it does not run.
 	Signing Signing
 	// ApproveServing also approves serving certificates of kubelets, as long as

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"github.com/yare-io/yare/controllers/accounttokens"
 	"github.com/yare-io/yare/controllers/bootstraptokens"
 	"github.com/yare-io/yare/controllers/certificates"
 	"github.com/yare-io/yare/controllers/clusterroles"
@@ -60,6 +61,10 @@ var descriptors = []descriptor{
 		component: "namespace-controller", workers: 10, build: plain(namespace.New)},
 	{name: "serviceaccount-controller", alias: "serviceaccount", identity: "service-account-controller",
 		component: "serviceaccount-controller", workers: 1, build: plain(serviceaccount.New)},
+	{name: "serviceaccount-token-controller", alias: "serviceaccount-token", identity: ManagerIdentity,
+		component: "serviceaccount-token-controller", workers: 5, build: buildAccountTokens},
+	{name: "legacy-serviceaccount-token-cleaner-controller", alias: "legacy-service-account-token-cleaner", identity: "legacy-service-account-token-cleaner",
+		component: "legacy-service-account-token-cleaner", workers: 1, build: buildTokenCleaner},
 	{name: "root-ca-certificate-publisher-controller", alias: "root-ca-cert-publisher", identity: "root-ca-cert-publisher",
 		component: "root-ca-cert-publisher", workers: 1, build: buildRootCA},
 	{name: "garbage-collector-controller", alias: "garbagecollector", identity: "generic-garbage-collector",
@@ -92,6 +97,14 @@ var descriptors = []descriptor{
 
 func buildRootCA(env *worker.Env, config *Config) (worker.Runner, error) {
 	return rootca.New(env, config.RootCA)
+}
+
+func buildAccountTokens(env *worker.Env, config *Config) (worker.Runner, error) {
+	return accounttokens.New(env, config.AccountTokens, config.RootCA)
+}
+
+func buildTokenCleaner(env *worker.Env, config *Config) (worker.Runner, error) {
+	return accounttokens.NewCleaner(env, config.UnusedTokenPatience)
 }
 
 func buildGarbageCollector(env *worker.Env, config *Config) (worker.Runner, error) {

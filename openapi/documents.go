@@ -95,25 +95,24 @@ func (d *documents) refresh() {
 		return
 	}
 	d.rows, d.hashes = slices.Clone(rows), nil
-	kept := map[documentKey][]byte{}
+	same := map[string]bool{}
 	for _, p := range partsOf(rows) {
 		old, ok := d.hashed[p.name]
-		for key, content := range d.compressed {
-			if ok && key.part == p.name && slices.Equal(old.rows, p.rows) {
-				kept[key] = content
-			}
-		}
+		same[p.name] = ok && slices.Equal(old.rows, p.rows)
 	}
-	d.compressed = kept
+	maps.DeleteFunc(d.compressed, func(key documentKey, _ []byte) bool { return !same[key.part] })
+	if d.compressed == nil {
+		d.compressed = map[documentKey][]byte{}
+	}
 }
 
 // modelsFor are those in the binary and those of rows that have none there.
-func modelsFor(rows []*registry.Resource) (*models, error) {
+func modelsFor(rows []*registry.Resource, v2 bool) (*models, error) {
 	m, err := loadModels()
 	if err != nil {
 		return nil, err
 	}
-	return m.withUntyped(rows)
+	return m.withUntyped(rows, v2)
 }
 
 func (d *documents) computeHashes() error {
@@ -137,7 +136,10 @@ func (d *documents) computeHashes() error {
 }
 
 func (d *documents) hashOfPart(p part) (string, error) {
-	m, err := modelsFor(p.rows)
+	if identities, ok := identitiesOf(p); ok {
+		return hexHash(append(identities, []byte(d.config.Version), []byte(p.name))...), nil
+	}
+	m, err := modelsFor(p.rows, false)
 	if err != nil {
 		return "", err
 	}
@@ -148,11 +150,24 @@ func (d *documents) hashOfPart(p part) (string, error) {
 	digest := modelsDigest()
 	contents := [][]byte{digest[:], []byte(d.config.Version), paths}
 	for _, row := range p.rows {
-		if one := m.byKind[row.Kind]; one != nil && one.untyped {
+		if one := m.of(row.Kind); one != nil && one.untyped {
 			contents = append(contents, one.v3)
 		}
 	}
 	return hexHash(contents...), nil
+}
+
+// identitiesOf tells what the document of a part is made of without making any
+// of it: where custom resources come by the thousand, nobody reads most of them.
+func identitiesOf(p part) (identities [][]byte, ok bool) {
+	for _, row := range p.rows {
+		if row.Schema == nil || row.Schema.Identity == "" {
+			return nil, false
+		}
+		identities = append(identities, []byte(row.Schema.Identity))
+	}
+	digest := modelsDigest()
+	return append(identities, digest[:]), len(p.rows) > 0
 }
 
 func (d *documents) hashOfAll() string {
@@ -177,7 +192,7 @@ func (d *documents) build(key documentKey) ([]byte, error) {
 	}
 	parts := partsOf(d.rows)
 	if key.v2 {
-		m, err := modelsFor(d.rows)
+		m, err := modelsFor(d.rows, true)
 		if err != nil {
 			return nil, err
 		}
@@ -191,7 +206,7 @@ func (d *documents) build(key documentKey) ([]byte, error) {
 	if i < 0 {
 		return nil, errNoDocument
 	}
-	m, err := modelsFor(parts[i].rows)
+	m, err := modelsFor(parts[i].rows, false)
 	if err != nil {
 		return nil, err
 	}

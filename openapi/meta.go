@@ -34,7 +34,7 @@ func KindModels(kind schema.GroupVersionKind) (map[string]*spec.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	one := m.byKind[kind]
+	one := m.of(kind)
 	if one == nil {
 		return nil, fmt.Errorf("no model is of the kind %s", kind)
 	}

@@ -31,10 +31,28 @@ type model struct {
 	untyped bool
 }
 
-// models is a set of models that is closed under references.
+// models is a set of models that is closed under references. It has those of
+// base, too, which may be nil.
 type models struct {
+	base   *models
 	byName map[string]*model
 	byKind map[schema.GroupVersionKind]*model
+}
+
+// named returns the model of a name, or nil.
+func (m *models) named(name string) *model {
+	if one := m.byName[name]; one != nil || m.base == nil {
+		return one
+	}
+	return m.base.named(name)
+}
+
+// of returns the model of a kind, or nil.
+func (m *models) of(kind schema.GroupVersionKind) *model {
+	if one := m.byKind[kind]; one != nil || m.base == nil {
+		return one
+	}
+	return m.base.of(kind)
 }
 
 var (
@@ -110,7 +128,7 @@ func (m *models) closure(names map[string]bool) (map[string]*model, error) {
 		if closed[name] != nil {
 			continue
 		}
-		one := m.byName[name]
+		one := m.named(name)
 		if one == nil {
 			return nil, fmt.Errorf("no model is named %q", name)
 		}

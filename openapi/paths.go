@@ -11,16 +11,22 @@ import (
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
+// protobuf writes Go types only: objects without one are never had in it.
+const protobuf = "application/vnd.kubernetes.protobuf"
+
 const metaPackage = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
 var (
-	objectMedia = []string{"application/json", "application/yaml", "application/vnd.kubernetes.protobuf"}
-	listMedia   = append(slices.Clone(objectMedia), "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
-	textMedia   = append([]string{"text/plain"}, objectMedia...)
-	anyMedia    = []string{"*/*"}
-	patchMedia  = []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.StrategicMergePatchType), string(types.ApplyYAMLPatchType)}
+	// What has no Go type has no protobuf either.
+	untypedMedia     = []string{"application/json", "application/yaml", "application/cbor"}
+	untypedListMedia = append(slices.Clone(untypedMedia), "application/json;stream=watch", "application/cbor-seq")
+	objectMedia      = append(slices.Clone(untypedMedia), protobuf)
+	listMedia        = append(slices.Clone(untypedListMedia), protobuf, protobuf+";stream=watch")
+	textMedia        = append([]string{"text/plain"}, objectMedia...)
+	anyMedia         = []string{"*/*"}
 	// untypedPatchMedia: a strategic merge needs to know the type.
-	untypedPatchMedia = []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType)}
+	untypedPatchMedia = []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType), string(types.ApplyCBORPatchType)}
+	patchMedia        = append(slices.Clone(untypedPatchMedia), string(types.StrategicMergePatchType))
 )
 
 // builder makes the endpoints of one row.
@@ -101,17 +107,39 @@ func (b *builder) add(path string, op operation) {
 }
 
 func (b *builder) modelOf(kind schema.GroupVersionKind) string {
-	if m := b.models.byKind[kind]; m != nil {
+	if m := b.models.of(kind); m != nil {
 		return m.Name
 	}
 	return ""
 }
 
 func (b *builder) patchMedia(kind schema.GroupVersionKind) []string {
-	if m := b.models.byKind[kind]; m != nil && m.untyped {
+	if b.untyped(kind) {
 		return untypedPatchMedia
 	}
 	return patchMedia
+}
+
+// untyped reports whether objects of a kind have no Go type, and so no protobuf.
+func (b *builder) untyped(kind schema.GroupVersionKind) bool {
+	m := b.models.of(kind)
+	return m != nil && m.untyped
+}
+
+// media are the types in which a kind can be had, and listMedia those of lists
+// and watches.
+func (b *builder) media(kind schema.GroupVersionKind) []string {
+	if b.untyped(kind) {
+		return untypedMedia
+	}
+	return objectMedia
+}
+
+func (b *builder) listMedia() []string {
+	if b.untyped(b.row.Kind) {
+		return untypedListMedia
+	}
+	return listMedia
 }
 
 func (b *builder) has(verb string) bool { return slices.Contains(b.row.Verbs, verb) }
@@ -127,7 +155,7 @@ func (b *builder) collection() {
 		}
 		op := operation{
 			method: "get", id: "list " + b.namespaced + kind, description: doc, action: "list", kind: b.row.Kind,
-			params: withPretty(listParams), produces: listMedia, responses: ok(list),
+			params: withPretty(listParams), produces: b.listMedia(), responses: ok(list),
 		}
 		b.add(path, op)
 		if b.row.Namespaced {
@@ -140,14 +168,14 @@ func (b *builder) collection() {
 		b.add(path, operation{
 			method: "post", id: "create " + b.namespaced + kind, description: "create" + article(kind) + kind,
 			action: "post", kind: b.row.Kind, params: withPretty(createParams),
-			body: &body{model: object, required: true, consumes: anyMedia}, produces: objectMedia, responses: created(object),
+			body: &body{model: object, required: true, consumes: anyMedia}, produces: b.media(b.row.Kind), responses: created(object),
 		})
 	}
 	if b.has("deletecollection") {
 		b.add(path, operation{
 			method: "delete", id: "delete Collection" + b.namespaced + kind, description: "delete collection of " + kind,
 			action: "deletecollection", kind: b.row.Kind, params: withPretty(deleteCollectionParams),
-			body: &body{model: metaPackage + "DeleteOptions", consumes: anyMedia}, produces: objectMedia, responses: ok(metaPackage + "Status"),
+			body: &body{model: metaPackage + "DeleteOptions", consumes: anyMedia}, produces: b.media(b.row.Kind), responses: ok(metaPackage + "Status"),
 		})
 	}
 }
@@ -159,7 +187,7 @@ func (b *builder) object() {
 		b.add(b.objectPath(), operation{
 			method: "delete", id: "delete " + b.namespaced + kind, description: "delete" + article(kind) + kind,
 			action: "delete", kind: b.row.Kind, params: withPretty(deleteParams),
-			body: &body{model: metaPackage + "DeleteOptions", consumes: anyMedia}, produces: objectMedia, responses: deleted(),
+			body: &body{model: metaPackage + "DeleteOptions", consumes: anyMedia}, produces: b.media(b.row.Kind), responses: deleted(),
 		})
 	}
 }
@@ -174,21 +202,21 @@ func (b *builder) readWrite(path string, kind schema.GroupVersionKind, verbs []s
 	if slices.Contains(verbs, "get") {
 		b.add(path, operation{
 			method: "get", id: "read " + suffix, description: "read " + what, action: "get", kind: kind,
-			params: withPretty(nil), produces: objectMedia, responses: ok(model),
+			params: withPretty(nil), produces: b.media(kind), responses: ok(model),
 		})
 	}
 	if slices.Contains(verbs, "update") {
 		b.add(path, operation{
 			method: "put", id: "replace " + suffix, description: "replace " + what, action: "put", kind: kind,
 			params: withPretty(updateParams), body: &body{model: model, required: true, consumes: anyMedia},
-			produces: objectMedia, responses: updated(model),
+			produces: b.media(kind), responses: updated(model),
 		})
 	}
 	if slices.Contains(verbs, "patch") {
 		b.add(path, operation{
 			method: "patch", id: "patch " + suffix, description: "partially update " + what, action: "patch", kind: kind,
 			params: withPretty(patchParams), body: &body{model: metaPackage + "Patch", required: true, consumes: b.patchMedia(kind)},
-			produces: objectMedia, responses: updated(model),
+			produces: b.media(kind), responses: updated(model),
 		})
 	}
 }
@@ -206,7 +234,7 @@ func (b *builder) subresource(sub registry.Subresource) {
 			method: "post", id: "create " + b.namespaced + object + title(sub.Name),
 			description: "create " + sub.Name + " of" + article(object) + object, action: "post", kind: kind,
 			params: withPretty(createParams), body: &body{model: model, required: true, consumes: anyMedia},
-			produces: objectMedia, responses: created(model),
+			produces: b.media(kind), responses: created(model),
 		})
 	}
 }
@@ -221,7 +249,7 @@ func (b *builder) legacyWatch() {
 	watch := func(path, id, doc, action string) {
 		b.add("/watch"+path, operation{
 			method: "get", id: "watch " + id, description: doc, action: action, kind: b.row.Kind,
-			params: withPretty(listParams), produces: listMedia, responses: ok(metaPackage + "WatchEvent"),
+			params: withPretty(listParams), produces: b.listMedia(), responses: ok(metaPackage + "WatchEvent"),
 		})
 	}
 	watch(b.collectionPath(), b.namespaced+kind+"List", individual, "watchlist")

@@ -2,7 +2,6 @@ package openapi
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 	"strings"
 
@@ -18,13 +17,14 @@ const (
 
 // withUntyped returns the models with one added for each row whose kind has no
 // Go type: by its schema or, without one, an object that may have any field.
-func (m *models) withUntyped(rows []*registry.Resource) (*models, error) {
-	extended := &models{byName: maps.Clone(m.byName), byKind: maps.Clone(m.byKind)}
+// The schemas are those for OpenAPI 2 or else 3.
+func (m *models) withUntyped(rows []*registry.Resource, v2 bool) (*models, error) {
+	extended := &models{base: m, byName: map[string]*model{}, byKind: map[schema.GroupVersionKind]*model{}}
 	for _, row := range rows {
-		if extended.byKind[row.Kind] != nil {
+		if extended.of(row.Kind) != nil {
 			continue
 		}
-		object, err := untypedObject(row)
+		object, err := untypedObject(row, v2)
 		if err != nil {
 			return nil, err
 		}
@@ -40,22 +40,17 @@ func listKind(row *registry.Resource) schema.GroupVersionKind {
 	return row.Kind.GroupVersion().WithKind(row.ListKindName())
 }
 
-func untypedObject(row *registry.Resource) (*model, error) {
+func untypedObject(row *registry.Resource, v2 bool) (object *model, err error) {
 	if row.Schema == nil {
 		return anyObject(row.Kind), nil
 	}
-	v2, err := row.Schema.OpenAPI2()
-	if err != nil {
-		return nil, err
+	object = &model{Name: untypedName(row.Kind), Kinds: []schema.GroupVersionKind{row.Kind}, Refs: []string{objectMeta}, untyped: true}
+	if v2 {
+		object.v2, err = row.Schema.OpenAPI2()
+	} else {
+		object.v3, err = row.Schema.OpenAPI3()
 	}
-	v3, err := row.Schema.OpenAPI3()
-	if err != nil {
-		return nil, err
-	}
-	return &model{
-		Name: untypedName(row.Kind), Kinds: []schema.GroupVersionKind{row.Kind}, Refs: []string{objectMeta},
-		v2: v2, v3: v3, untyped: true,
-	}, nil
+	return object, err
 }
 
 func anyObject(kind schema.GroupVersionKind) *model {

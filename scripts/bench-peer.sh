@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Compares the API server with others on the same machine in the same run: CPU
 # for each operation over HTTPS, on etcd. BENCH is the folder of the load
-# generator and its peers; without it there is nothing to compare with. N,
-# REPEAT, KINDS, OPS, LISTS, WATCH and BIG make the run smaller or bigger.
+# generator and its peers; without it there is nothing to compare with. STACK
+# and PEER name the peer. N, REPEAT, KINDS, OPS, LISTS, WATCH and BIG make the
+# run smaller or bigger.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bench=${BENCH:-../shared/bench}
@@ -12,7 +13,8 @@ if [ ! -x "$bench/scripts/suite.sh" ]; then
 fi
 bench=$(cd "$bench" && pwd)
 export BIN=${BIN:-${TMPDIR:-/tmp}/peers/bin}
-[ -x "$BIN/kbench" ] && [ -x "$BIN/peer" ] && [ -x "$BIN/etcd" ] || "$bench/scripts/build.sh" kbench peer etcd
+PEER=${PEER:-peer}
+[ -x "$BIN/kbench" ] && [ -x "$BIN/$PEER" ] && [ -x "$BIN/etcd" ] || "$bench/scripts/build.sh" kbench "$PEER" etcd
 make -s bin/yare
 
 work=$(mktemp -d)
@@ -51,5 +53,5 @@ done
 KB="$BIN/kbench --server https://127.0.0.1:$api --insecure --token benchtoken --label yare --pid $server --also-pid $store" \
   "$bench/scripts/suite.sh" >"$work/figures.jsonl"
 kill "$server" && wait "$server" || true
-"$bench/scripts/peers.sh" etcd >>"$work/figures.jsonl"
+"$bench/scripts/peers.sh" "${STACK:-etcd}" >>"$work/figures.jsonl"
 "$BIN/kbench" report "$work/figures.jsonl"

@@ -14,3 +14,6 @@ go test -race -timeout 15m "${units[@]}"
 
 # An operator's suite, on the links that stand in for Kubernetes.
 ROUNDS=4 scripts/soak-envtest.sh
+
+# Clients that generators make of the OpenAPI documents, and those of other languages.
+(cd test/clients && npm ci --no-audit --no-fund --loglevel=error && go test -timeout 5m ./...)

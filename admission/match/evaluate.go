@@ -1,10 +1,15 @@
 package match
 
 import (
+	"context"
+
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	genericadmission "k8s.io/apiserver/pkg/admission"
 	plugincel "k8s.io/apiserver/pkg/admission/plugin/cel"
+
+	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/admission/lookup"
 )
 
 // Inputs are a view as the evaluators of expressions want it.
@@ -33,4 +38,14 @@ func (r *Request) newInputs(v *View) Inputs {
 		attributes.VersionedOldObject.Set(v.OldObject)
 	}
 	return Inputs{attributes, plugincel.CreateAdmissionRequest(record, metav1.GroupVersionResource(v.Resource), metav1.GroupVersionKind(v.Kind))}
+}
+
+// InputsOf returns the inputs of a request in the version that it came in.
+func InputsOf(ctx context.Context, a *admission.Attributes) (Inputs, error) {
+	r := NewRequest(a, lookup.Namespaces{}, nil)
+	view, err := r.View(ctx, r.own())
+	if err != nil {
+		return Inputs{}, err
+	}
+	return r.Inputs(view), nil
 }

@@ -34,13 +34,15 @@ type decider interface {
 	Decide(ctx context.Context, phase engine.Phase, path string, input engine.Input) (*engine.Decision, error)
 }
 
-// Constraints are asked beside the rules of bundles.
+// Constraints are asked beside the rules of bundles, and mutators applied.
 type Constraints interface {
 	// Ready reports whether the constraints are known.
 	Ready() bool
 	// Check returns what constraints deny; an error means that they have no
 	// answer. The review is that of the request.
 	Check(ctx context.Context, a *admission.Attributes, namespace *corev1.Namespace, r *review.Review) ([]string, error)
+	// Mutate changes the object; after an error it is unchanged.
+	Mutate(a *admission.Attributes, namespace *corev1.Namespace) error
 }
 
 // Plugins returns the mutating and the validating plugin over an engine. The
@@ -67,11 +69,16 @@ type mutator struct{ plugin }
 // Name implements admission.Plugin.
 func (mutator) Name() string { return "OPAMutation" }
 
-// Admit changes the object as patch rules say.
+// Admit changes the object as mutators and then patch rules say.
 func (m mutator) Admit(ctx context.Context, a *admission.Attributes) error {
 	asked, namespace, err := m.concerned(ctx, a)
 	if err != nil || !asked {
 		return err
+	}
+	if m.constraints != nil {
+		if err := m.constraints.Mutate(a, namespace); err != nil {
+			return m.undecided(a, err)
+		}
 	}
 	said, err := m.decide(ctx, engine.Mutating, a, review.New(a, namespace))
 	if err != nil {

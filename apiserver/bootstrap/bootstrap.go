@@ -8,6 +8,7 @@ package bootstrap
 import (
 	"context"
 	"fmt"
+	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -49,7 +50,19 @@ func Ensure(ctx context.Context, client kubernetes.Interface, options Options) e
 	if err := ensureServingApproval(ctx, client); err != nil {
 		return err
 	}
+	if err := ensureTokenTracking(ctx, client); err != nil {
+		return err
+	}
 	return ensureAuthenticationConfig(ctx, client, options)
+}
+
+// ensureTokenTracking says since when the use of tokens in secrets is noted.
+func ensureTokenTracking(ctx context.Context, client kubernetes.Interface) error {
+	const name = "kube-apiserver-legacy-service-account-token-tracking"
+	_, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Create(ctx, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"since": time.Now().UTC().Format(time.DateOnly)},
+	}, metav1.CreateOptions{})
+	return created("config map "+name, err)
 }
 
 // created treats an object that is already there as success.

@@ -65,7 +65,11 @@ func (a *Advertiser) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 			defer cancel()
-			return a.withdraw(last)
+			if err := a.withdraw(last); err != nil {
+				// The lease runs out by itself.
+				a.Logger.Warn("cannot withdraw this API server", "error", err)
+			}
+			return nil
 		case <-tick.C:
 		}
 	}

@@ -62,24 +62,17 @@ func appendTypeMetaCBOR(out []byte, gvk schema.GroupVersionKind, further uint64)
 	return appendText(out, gvk.GroupVersion().String())
 }
 
-func listCBOR(gvk schema.GroupVersionKind, meta metav1.ListMeta, items [][]byte) ([]byte, error) {
-	head, err := direct.Marshal(meta)
+// aroundCBOR is what goes before and after the items of a list.
+func aroundCBOR(gvk schema.GroupVersionKind, meta metav1.ListMeta, items int) (head, tail []byte, err error) {
+	raw, err := direct.Marshal(meta)
 	if err != nil {
-		return nil, fmt.Errorf("encode list metadata: %w", err)
+		return nil, nil, fmt.Errorf("encode list metadata: %w", err)
 	}
-	size := 128 + len(head)
-	for _, item := range items {
-		size += len(item)
-	}
-	out := appendTypeMetaCBOR(make([]byte, 0, size), gvk, 2)
-	out = appendText(out, "metadata")
-	out = append(out, head...)
-	out = appendText(out, "items")
-	out = appendHead(out, array, uint64(len(items)))
-	for _, item := range items {
-		out = append(out, item...)
-	}
-	return out, nil
+	head = appendTypeMetaCBOR(nil, gvk, 2)
+	head = appendText(head, "metadata")
+	head = append(head, raw...)
+	head = appendText(head, "items")
+	return appendHead(head, array, uint64(items)), nil, nil
 }
 
 func frameCBOR(eventType string, wrapped []byte) []byte {

@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -51,18 +52,54 @@ func decodeText(f Format, body []byte, want schema.GroupVersionKind, into runtim
 		got, more, err := decodeUntyped(body, want, u, strict)
 		return got, append(warnings, more...), err
 	}
+	got, err := unmarshalText(body, want, into, strict, &warnings)
+	return got, warnings, err
+}
+
+// unmarshalText reads JSON into an object with a Go type, whose kind it looks
+// at first. Mostly the object itself tells it afterwards.
+func unmarshalText(body []byte, want schema.GroupVersionKind, into runtime.Object, strict bool, warnings *[]error) (schema.GroupVersionKind, error) {
+	got, quick := want, beginsAs(body, want)
+	if !quick {
+		var err error
+		if got, err = claimed(body, want); err != nil {
+			return got, err
+		}
+	}
+	var err error
+	if strict {
+		var more []error
+		more, err = kjson.UnmarshalStrict(body, into)
+		*warnings = append(*warnings, more...)
+	} else {
+		err = kjson.UnmarshalCaseSensitivePreserveInts(body, into)
+	}
+	if quick && (err != nil || into.GetObjectKind().GroupVersionKind() != want) {
+		// What comes later may say otherwise.
+		var claim error
+		if got, claim = claimed(body, want); claim != nil {
+			err = claim
+		}
+	}
+	return got, err
+}
+
+// claimed is the kind that a body claims to be, which must be the wanted one.
+func claimed(body []byte, want schema.GroupVersionKind) (schema.GroupVersionKind, error) {
 	got, err := kindOf(body, want)
-	if err != nil {
-		return got, nil, err
+	if err == nil && !matches(got, want) {
+		err = &MismatchError{Got: got, Want: want}
 	}
-	if !matches(got, want) {
-		return got, nil, &MismatchError{Got: got, Want: want}
-	}
-	if !strict {
-		return got, nil, kjson.UnmarshalCaseSensitivePreserveInts(body, into)
-	}
-	more, err := kjson.UnmarshalStrict(body, into)
-	return got, append(warnings, more...), err
+	return got, err
+}
+
+// beginsAs reports whether a body begins with exactly this kind and apiVersion,
+// as clients write them, in either order.
+func beginsAs(body []byte, want schema.GroupVersionKind) bool {
+	kind := `"kind":"` + want.Kind + `",`
+	version := `"apiVersion":"` + want.GroupVersion().String() + `",`
+	rest, ok := bytes.CutPrefix(body, []byte("{"))
+	return ok && (bytes.HasPrefix(rest, []byte(kind+version)) || bytes.HasPrefix(rest, []byte(version+kind)))
 }
 
 func fromYAML(body []byte, strict bool) ([]byte, []error, error) {

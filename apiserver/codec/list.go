@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/bits"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,65 +13,148 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// WrapList joins the bare forms of objects to a list: a header, then bytes
-// that were encoded before.
-func WrapList(f Format, gvk schema.GroupVersionKind, meta metav1.ListMeta, items [][]byte) ([]byte, error) {
-	switch f {
-	case Protobuf:
-		return listProtobuf(gvk, meta, items)
-	case CBOR:
-		return listCBOR(gvk, meta, items)
-	case YAML:
-		raw, err := listJSON(gvk, meta, items)
-		if err != nil {
-			return nil, err
-		}
-		return yaml.JSONToYAML(raw)
-	default:
-		return listJSON(gvk, meta, items)
-	}
+// List is the bytes of a list in pieces: what was encoded before, and what goes
+// around it. It shares the items.
+type List struct {
+	format     Format
+	head, tail []byte
+	items      [][]byte
+	// deflated: the items are what Deflate made of them.
+	deflated bool
+	size     int
 }
 
-func listJSON(gvk schema.GroupVersionKind, meta metav1.ListMeta, items [][]byte) ([]byte, error) {
+// NewList makes a list of the bare forms of objects. Of YAML there are no
+// pieces: WrapList has it.
+func NewList(f Format, gvk schema.GroupVersionKind, meta metav1.ListMeta, items [][]byte) (*List, error) {
+	return newList(&List{format: f, items: items}, gvk, meta)
+}
+
+// NewGzipList makes a list that writes itself compressed, of items that Deflate
+// has compressed.
+func NewGzipList(f Format, gvk schema.GroupVersionKind, meta metav1.ListMeta, items [][]byte) (*List, error) {
+	return newList(&List{format: f, items: items, deflated: true}, gvk, meta)
+}
+
+func newList(l *List, gvk schema.GroupVersionKind, meta metav1.ListMeta) (*List, error) {
+	between := 0
+	for i := range l.items {
+		n := l.itemSize(i)
+		between += n + l.leadSize(i, n)
+	}
+	var err error
+	switch l.format {
+	case Protobuf:
+		err = l.aroundProtobuf(gvk, meta, between)
+	case CBOR:
+		l.head, l.tail, err = aroundCBOR(gvk, meta, len(l.items))
+	default:
+		err = l.aroundJSON(gvk, meta)
+	}
+	l.size = len(l.head) + between + len(l.tail)
+	return l, err
+}
+
+// Size is how many bytes there are, uncompressed.
+func (l *List) Size() int { return l.size }
+
+// itemSize is an item's size, uncompressed.
+func (l *List) itemSize(i int) int {
+	if l.deflated {
+		return deflated(l.items[i]).size()
+	}
+	return len(l.items[i])
+}
+
+// lead adds what goes in front of an item.
+func (l *List) lead(out []byte, i int) []byte {
+	switch {
+	case l.format == Protobuf:
+		return appendField(out, 2, l.itemSize(i))
+	case l.format != CBOR && i > 0:
+		return append(out, ',')
+	}
+	return out
+}
+
+func (l *List) leadSize(i, size int) int {
+	switch {
+	case l.format == Protobuf:
+		return fieldSize(size) - size
+	case l.format != CBOR && i > 0:
+		return 1
+	}
+	return 0
+}
+
+// WrapList joins the bare forms of objects to a list.
+func WrapList(f Format, gvk schema.GroupVersionKind, meta metav1.ListMeta, items [][]byte) ([]byte, error) {
+	l, err := NewList(f, gvk, meta, items)
+	if err != nil {
+		return nil, err
+	}
+	if f == YAML {
+		return yaml.JSONToYAML(l.Bytes())
+	}
+	return l.Bytes(), nil
+}
+
+// Bytes returns the list in one piece, which must not be a deflated one.
+func (l *List) Bytes() []byte {
+	out := append(make([]byte, 0, l.size), l.head...)
+	for i, item := range l.items {
+		out = append(l.lead(out, i), item...)
+	}
+	return append(out, l.tail...)
+}
+
+// WriteTo implements io.WriterTo.
+func (l *List) WriteTo(w io.Writer) (int64, error) {
+	c := NewChunks(w)
+	if l.deflated {
+		l.writeGzip(c)
+	} else {
+		l.write(c)
+	}
+	return c.Close()
+}
+
+func (l *List) write(c *Chunks) {
+	c.Add(l.head)
+	for i, item := range l.items {
+		c.buffer = l.lead(c.buffer, i)
+		if c.Add(item); c.err != nil {
+			return
+		}
+	}
+	c.Add(l.tail)
+}
+
+func (l *List) aroundJSON(gvk schema.GroupVersionKind, meta metav1.ListMeta) error {
 	head, err := json.Marshal(meta)
 	if err != nil {
-		return nil, fmt.Errorf("encode list metadata: %w", err)
+		return fmt.Errorf("encode list metadata: %w", err)
 	}
-	size := 128 + len(head)
-	for _, item := range items {
-		size += len(item) + 1
-	}
-	out := appendTypeMeta(make([]byte, 0, size), gvk)
-	out = append(out, `,"metadata":`...)
-	out = append(out, head...)
-	out = append(out, `,"items":[`...)
-	for i, item := range items {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = append(out, item...)
-	}
-	return append(out, "]}\n"...), nil
+	l.head = appendTypeMeta(nil, gvk)
+	l.head = append(l.head, `,"metadata":`...)
+	l.head = append(l.head, head...)
+	l.head = append(l.head, `,"items":[`...)
+	l.tail = []byte("]}\n")
+	return nil
 }
 
-// listProtobuf relies on what all generated list types have in common:
+// aroundProtobuf relies on what all generated list types have in common:
 // metadata is field 1, items is field 2.
-func listProtobuf(gvk schema.GroupVersionKind, meta metav1.ListMeta, items [][]byte) ([]byte, error) {
+func (l *List) aroundProtobuf(gvk schema.GroupVersionKind, meta metav1.ListMeta, between int) error {
 	head, err := meta.Marshal()
 	if err != nil {
-		return nil, fmt.Errorf("encode list metadata: %w", err)
+		return fmt.Errorf("encode list metadata: %w", err)
 	}
-	size := fieldSize(len(head))
-	for _, item := range items {
-		size += fieldSize(len(item))
-	}
-	out := appendUnknownHead(make([]byte, 0, size+128), gvk)
-	out = appendField(out, 2, size)
-	out = appendBytes(out, 1, head)
-	for _, item := range items {
-		out = appendBytes(out, 2, item)
-	}
-	return appendUnknownTail(out), nil
+	l.head = appendUnknownHead(nil, gvk)
+	l.head = appendField(l.head, 2, fieldSize(len(head))+between)
+	l.head = appendBytes(l.head, 1, head)
+	l.tail = appendUnknownTail(nil)
+	return nil
 }
 
 func fieldSize(length int) int {
@@ -87,6 +171,28 @@ func (f Format) StreamType() string {
 	default:
 		return f.MediaType() + ";stream=watch"
 	}
+}
+
+// AddFrame adds a watch event of a bare object: what Frame makes of what Wrap
+// does.
+func (c *Chunks) AddFrame(f Format, eventType string, gvk schema.GroupVersionKind, bare []byte) error {
+	if f != JSON {
+		wrapped, err := Wrap(f, gvk, bare)
+		if err == nil {
+			c.Add(Frame(f, eventType, wrapped))
+		}
+		return err
+	}
+	c.buffer = append(c.buffer, `{"type":"`...)
+	c.buffer = append(c.buffer, eventType...)
+	c.buffer = append(c.buffer, `","object":`...)
+	c.buffer = appendTypeMeta(c.buffer, gvk)
+	if len(bare) > 2 {
+		c.buffer = append(c.buffer, ',')
+	}
+	c.Add(bare[1:])
+	c.Add([]byte("}\n"))
+	return nil
 }
 
 // Frame makes a watch event of an object in its envelope, in the framing of

@@ -70,11 +70,12 @@ func Negotiate(r *http.Request, query url.Values, offer Offer) (Output, error) {
 }
 
 func wantsPretty(r *http.Request, query url.Values) bool {
-	if values, ok := query["pretty"]; ok {
-		return values[0] != "false" && values[0] != "0"
+	if value := query.Get("pretty"); value != "" {
+		pretty, err := strconv.ParseBool(value)
+		return err == nil && pretty
 	}
 	agent := r.UserAgent()
-	return strings.HasPrefix(agent, "curl/") || strings.HasPrefix(agent, "Wget/") || strings.HasPrefix(agent, "Mozilla/5.0")
+	return strings.HasPrefix(agent, "curl") || strings.HasPrefix(agent, "Wget") || strings.HasPrefix(agent, "Mozilla/5.0")
 }
 
 type clause struct {

@@ -18,11 +18,16 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/utils/lru"
+
+	"github.com/yare-io/yare/apiserver/egress"
 )
 
-// maxAnswer bounds what is read of a webhook's answer, in bytes: as many
-// objects of the greatest size as the store takes will not come back at once.
-const maxAnswer = 64 << 20
+// Answers are bounded in bytes: the largest object that the store takes, and
+// some times what was asked. A converted object says what the original says.
+const (
+	largestObject = 3 << 20
+	growth        = 4
+)
 
 // keptClients is how many webhooks are kept connected.
 const keptClients = 64
@@ -30,16 +35,17 @@ const keptClients = 64
 // Resolver returns the address (host:port) of a service's port.
 type Resolver func(ctx context.Context, namespace, name string, port int32) (string, error)
 
-// HTTPSCaller reaches webhooks over HTTPS, services by way of a Resolver. It
-// follows no redirect.
+// HTTPSCaller reaches webhooks over HTTPS, services by way of a Resolver, where
+// its guard lets it. It follows no redirect.
 type HTTPSCaller struct {
 	resolve Resolver
+	guard   egress.Guard
 	clients *lru.Cache
 }
 
 // NewCaller returns a caller.
-func NewCaller(resolve Resolver) *HTTPSCaller {
-	return &HTTPSCaller{resolve: resolve, clients: lru.NewWithEvictionFunc(keptClients, func(_ lru.Key, client any) {
+func NewCaller(resolve Resolver, guard egress.Guard) *HTTPSCaller {
+	return &HTTPSCaller{resolve: resolve, guard: guard, clients: lru.NewWithEvictionFunc(keptClients, func(_ lru.Key, client any) {
 		client.(*http.Client).CloseIdleConnections()
 	})}
 }
@@ -65,14 +71,16 @@ func (c *HTTPSCaller) Call(ctx context.Context, config *apiextensionsv1.WebhookC
 		return nil, err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answered %s", target, answer.Status)
+	}
+	limit := largestObject + growth*len(body)
+	raw, err := io.ReadAll(io.LimitReader(answer.Body, int64(limit)+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read the answer of %s: %w", target, err)
-	case answer.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("%s answered %s", target, answer.Status)
-	case len(raw) > maxAnswer:
-		return nil, fmt.Errorf("the answer of %s is longer than %d bytes", target, maxAnswer)
+	case len(raw) > limit:
+		return nil, fmt.Errorf("the answer of %s is longer than %d bytes", target, limit)
 	}
 	return raw, nil
 }
@@ -118,7 +126,7 @@ func (c *HTTPSCaller) client(config *apiextensionsv1.WebhookClientConfig, target
 			return nil, errors.New("the caBundle of the webhook has no certificate")
 		}
 	}
-	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	dialer := c.guard.Dialer()
 	dial := dialer.DialContext
 	if service := config.Service; service != nil {
 		dial = func(ctx context.Context, network, _ string) (net.Conn, error) {

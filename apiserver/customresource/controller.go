@@ -48,9 +48,15 @@ type Config struct {
 type Controller struct {
 	config Config
 	logger *slog.Logger
-	// known and serving are Run's own.
+	// What follows is Run's own. known are the definitions with the status that
+	// they should have, taken the names that these have, waiting those that did
+	// not get theirs.
 	known   map[string]*apiextensionsv1.CustomResourceDefinition
+	taken   taken
+	waiting map[string]bool
 	serving map[string]*definition
+	// changed: the server does not serve what serving says.
+	changed bool
 	// cleaning are the definitions whose instances are being removed.
 	cleaning map[string]bool
 	cleaners sync.WaitGroup
@@ -64,7 +70,7 @@ func New(config Config) *Controller {
 	}
 	return &Controller{
 		config: config, logger: config.Logger,
-		known:   make(map[string]*apiextensionsv1.CustomResourceDefinition),
+		known: make(map[string]*apiextensionsv1.CustomResourceDefinition), taken: taken{}, waiting: map[string]bool{},
 		serving: make(map[string]*definition), cleaning: make(map[string]bool),
 	}
 }
@@ -146,13 +152,31 @@ func (c *Controller) take(batch []cache.Event, seen map[string]bool) (names []st
 			continue
 		}
 		seen[d.Name] = true
-		c.known[d.Name] = d
+		c.learn(d)
 	}
 	return slices.Sorted(maps.Keys(changed)), complete
 }
 
+// learn takes a definition for what it is now.
+func (c *Controller) learn(d *apiextensionsv1.CustomResourceDefinition) {
+	if old := c.known[d.Name]; old != nil {
+		c.taken.remove(old)
+	}
+	c.known[d.Name] = d
+	c.taken.add(d)
+	if apihelpers.IsCRDConditionFalse(d, apiextensionsv1.NamesAccepted) {
+		c.waiting[d.Name] = true
+	} else {
+		delete(c.waiting, d.Name)
+	}
+}
+
 func (c *Controller) forget(name string) {
+	if old := c.known[name]; old != nil {
+		c.taken.remove(old)
+	}
 	delete(c.known, name)
+	delete(c.waiting, name)
 	delete(c.cleaning, name)
 }
 
@@ -165,15 +189,18 @@ func (c *Controller) handle(ctx context.Context, names []string) {
 			wish := c.wish(d)
 			wishes = append(wishes, wish)
 			// Whoever is looked at next must see the names as taken.
-			c.known[name] = wish
+			c.learn(wish)
 			c.prepare(wish)
 		} else {
-			delete(c.serving, name)
+			c.drop(name)
 		}
 	}
-	if err := c.config.SetRows(c.rows()); err != nil {
-		c.logger.Error("cannot serve custom resources", "error", err)
-		return
+	if c.changed {
+		if err := c.config.SetRows(c.rows()); err != nil {
+			c.logger.Error("cannot serve custom resources", "error", err)
+			return
+		}
+		c.changed = false
 	}
 	for _, wish := range wishes {
 		c.report(ctx, wish)
@@ -186,28 +213,26 @@ func (c *Controller) handle(ctx context.Context, names []string) {
 // withWaiting adds the definitions whose names were not accepted to some.
 func (c *Controller) withWaiting(names []string) []string {
 	all := slices.Clone(names)
-	for name, d := range c.known {
-		if !slices.Contains(names, name) && apihelpers.IsCRDConditionFalse(d, apiextensionsv1.NamesAccepted) {
+	for name := range c.waiting {
+		if !slices.Contains(names, name) {
 			all = append(all, name)
 		}
 	}
 	return all
 }
 
-// wish is a definition with the status it should have.
+// wish is a definition with the status it should have. It shares all else with
+// the one that the cache has.
 func (c *Controller) wish(d *apiextensionsv1.CustomResourceDefinition) *apiextensionsv1.CustomResourceDefinition {
-	d = d.DeepCopy()
-	others := taken{resources: map[string]bool{}, kinds: map[string]bool{}}
-	for name, other := range c.known {
-		if name != d.Name && other.Spec.Group == d.Spec.Group {
-			others.add(other.Status.AcceptedNames)
-		}
+	wish := *d
+	d.Status.DeepCopyInto(&wish.Status)
+	acceptNames(&wish, c.taken)
+	establish(&wish)
+	if old := c.serving[d.Name]; old == nil || !old.alike(d) {
+		set(&wish, apiextensionsv1.NonStructuralSchema, structure(&wish))
 	}
-	acceptNames(d, others)
-	establish(d)
-	set(d, apiextensionsv1.NonStructuralSchema, structure(d))
-	set(d, apiextensionsv1.KubernetesAPIApprovalPolicyConformant, approval(d))
-	return d
+	set(&wish, apiextensionsv1.KubernetesAPIApprovalPolicyConformant, approval(&wish))
+	return &wish
 }
 
 // prepare makes the rows of a definition, unless those that it has will do.
@@ -215,18 +240,26 @@ func (c *Controller) prepare(d *apiextensionsv1.CustomResourceDefinition) {
 	old := c.serving[d.Name]
 	resource := schema.GroupResource{Group: d.Spec.Group, Resource: d.Spec.Names.Plural}
 	if !served(d) || c.config.BuiltIn(resource) {
-		delete(c.serving, d.Name)
+		c.drop(d.Name)
 		return
 	}
-	if old == nil || old.source.UID != d.UID || !apiequality.Semantic.DeepEqual(old.source.Spec, d.Spec) || !apiequality.Semantic.DeepEqual(old.source.Status.AcceptedNames, d.Status.AcceptedNames) {
+	if old == nil || !old.alike(d) || !apiequality.Semantic.DeepEqual(old.source.Status.AcceptedNames, d.Status.AcceptedNames) {
 		made, err := newDefinition(d, c.config.Caller)
 		if err != nil {
 			c.logger.Error("cannot serve a custom resource", "definition", d.Name, "error", err)
 			return
 		}
-		c.serving[d.Name] = made
+		c.serving[d.Name], c.changed = made, true
 	}
 	c.serving[d.Name].terminating.Store(d.DeletionTimestamp != nil)
+}
+
+// drop ends the service of a definition.
+func (c *Controller) drop(name string) {
+	if c.serving[name] != nil {
+		delete(c.serving, name)
+		c.changed = true
+	}
 }
 
 func (c *Controller) rows() []*registry.Resource {

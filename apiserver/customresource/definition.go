@@ -68,6 +68,12 @@ func newDefinition(source *apiextensionsv1.CustomResourceDefinition, caller Call
 	return d, nil
 }
 
+// alike reports whether a definition asks for what this one serves, but for its
+// names: the generation counts the changes of what is asked for.
+func (d *definition) alike(other *apiextensionsv1.CustomResourceDefinition) bool {
+	return d.source.UID == other.UID && d.source.Generation == other.Generation
+}
+
 func (d *definition) row(v *version) (*registry.Resource, error) {
 	names := d.source.Status.AcceptedNames
 	selectable, err := v.selectable()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,6 +42,8 @@ type world struct {
 	server *apiserver.Server
 	url    string
 	client dynamic.Interface
+	// stop ends the server before the test does.
+	stop func()
 }
 
 type everybody struct{}
@@ -77,7 +80,7 @@ func newWorld(t testing.TB, store storage.Store) *world {
 	go func() { ended <- server.Run(ctx) }()
 	go func() { ended <- controller.Run(ctx) }()
 	front := httptest.NewServer(server.Handler())
-	t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		cancel()
 		for range 2 {
 			if err := <-ended; err != nil {
@@ -86,7 +89,8 @@ func newWorld(t testing.TB, store storage.Store) *world {
 		}
 		front.Close()
 	})
-	w := &world{TB: t, server: server, url: front.URL, client: dynamic.NewForConfigOrDie(&rest.Config{Host: front.URL, QPS: -1})}
+	t.Cleanup(stop)
+	w := &world{TB: t, server: server, stop: stop, url: front.URL, client: dynamic.NewForConfigOrDie(&rest.Config{Host: front.URL, QPS: -1})}
 	w.wait("the server is ready", func() bool { return server.Ready(t.Context()) == nil && controller.Check(t.Context()) == nil })
 	return w
 }

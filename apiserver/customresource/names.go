@@ -9,14 +9,45 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
 
-// taken are the names that other definitions of a group have.
-type taken struct{ resources, kinds map[string]bool }
+// claim is a name within a group, for resources or for kinds.
+type claim struct {
+	group, name string
+	kind        bool
+}
 
-func (t taken) add(names apiextensionsv1.CustomResourceDefinitionNames) {
+func claimsOf(d *apiextensionsv1.CustomResourceDefinition) []claim {
+	names := d.Status.AcceptedNames
+	claims := []claim{{d.Spec.Group, names.Kind, true}, {d.Spec.Group, names.ListKind, true}}
 	for _, name := range append([]string{names.Plural, names.Singular}, names.ShortNames...) {
-		t.resources[name] = true
+		claims = append(claims, claim{d.Spec.Group, name, false})
 	}
-	t.kinds[names.Kind], t.kinds[names.ListKind] = true, true
+	return claims
+}
+
+// taken says which definitions have a name. Older stores may hold several that
+// have the same.
+type taken map[claim][]string
+
+func (t taken) add(d *apiextensionsv1.CustomResourceDefinition) {
+	for _, c := range claimsOf(d) {
+		if !slices.Contains(t[c], d.Name) {
+			t[c] = append(t[c], d.Name)
+		}
+	}
+}
+
+func (t taken) remove(d *apiextensionsv1.CustomResourceDefinition) {
+	for _, c := range claimsOf(d) {
+		t[c] = slices.DeleteFunc(t[c], func(name string) bool { return name == d.Name })
+		if len(t[c]) == 0 {
+			delete(t, c)
+		}
+	}
+}
+
+// by reports whether somebody else than a definition has a name.
+func (t taken) by(d *apiextensionsv1.CustomResourceDefinition, name string, kind bool) bool {
+	return slices.ContainsFunc(t[claim{d.Spec.Group, name, kind}], func(owner string) bool { return owner != d.Name })
 }
 
 // acceptNames gives a definition the names it asks for where nobody else has
@@ -27,31 +58,31 @@ func acceptNames(d *apiextensionsv1.CustomResourceDefinition, others taken) {
 		Type: apiextensionsv1.NamesAccepted, Status: apiextensionsv1.ConditionTrue, Reason: "NoConflicts", Message: "no conflicts found",
 	}
 	asked, accepted := d.Spec.Names, d.Status.AcceptedNames
-	claim := func(reason, want string, have *string, used map[string]bool) {
-		if want != *have && used[want] {
+	take := func(reason, want string, have *string, kind bool) {
+		if want != *have && others.by(d, want, kind) {
 			condition.Status, condition.Reason, condition.Message = apiextensionsv1.ConditionFalse, reason, fmt.Sprintf("%q is already in use", want)
 			return
 		}
 		*have = want
 	}
-	claim("PluralConflict", asked.Plural, &accepted.Plural, others.resources)
-	claim("SingularConflict", asked.Singular, &accepted.Singular, others.resources)
-	if err := freeShortNames(asked.ShortNames, accepted.ShortNames, others.resources); err != nil {
+	take("PluralConflict", asked.Plural, &accepted.Plural, false)
+	take("SingularConflict", asked.Singular, &accepted.Singular, false)
+	if err := freeShortNames(d, others); err != nil {
 		condition.Status, condition.Reason, condition.Message = apiextensionsv1.ConditionFalse, "ShortNamesConflict", err.Error()
 	} else {
 		accepted.ShortNames = asked.ShortNames
 	}
-	claim("KindConflict", asked.Kind, &accepted.Kind, others.kinds)
-	claim("ListKindConflict", asked.ListKind, &accepted.ListKind, others.kinds)
+	take("KindConflict", asked.Kind, &accepted.Kind, true)
+	take("ListKindConflict", asked.ListKind, &accepted.ListKind, true)
 	accepted.Categories = asked.Categories
 	d.Status.AcceptedNames = accepted
 	apihelpers.SetCRDCondition(d, condition)
 }
 
-func freeShortNames(asked, accepted []string, used map[string]bool) error {
+func freeShortNames(d *apiextensionsv1.CustomResourceDefinition, others taken) error {
 	var errs []error
-	for _, name := range asked {
-		if !slices.Contains(accepted, name) && used[name] {
+	for _, name := range d.Spec.Names.ShortNames {
+		if !slices.Contains(d.Status.AcceptedNames.ShortNames, name) && others.by(d, name, false) {
 			errs = append(errs, fmt.Errorf("%q is already in use", name))
 		}
 	}

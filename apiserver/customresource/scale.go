@@ -14,6 +14,7 @@ import (
 // scaleSubresource shows an object as a Scale, by the paths of its definition.
 func scaleSubresource(paths *apiextensionsv1.CustomResourceSubresourceScale) registry.Subresource {
 	return row.Scale(row.Scalable[*unstructured.Unstructured]{
+		Path: steps(paths.SpecReplicasPath),
 		Read: func(obj *unstructured.Unstructured) (wished, observed int32, selector string, err error) {
 			replicas, found, err := unstructured.NestedInt64(obj.Object, steps(paths.SpecReplicasPath)...)
 			if err != nil {

@@ -2,6 +2,7 @@ package customresource
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	openapiv2 "k8s.io/apiextensions-apiserver/pkg/controller/openapi/v2"
@@ -16,6 +17,7 @@ import (
 // schemaOf is what stands in for the Go type of a version.
 func (d *definition) schemaOf(v *version) *registry.Schema {
 	return &registry.Schema{
+		Identity: fmt.Sprintf("%s/%d/%s/%+v", d.source.UID, d.source.Generation, v.kind, d.source.Status.AcceptedNames),
 		Coerce:   v.coerce,
 		Types:    d.types,
 		Versions: versionConverter{d},

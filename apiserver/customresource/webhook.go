@@ -26,8 +26,10 @@ import (
 const (
 	// callTimeout is how long a webhook may take for one review.
 	callTimeout = 30 * time.Second
-	// reviewObjects is how many objects one review carries at most.
+	// reviewObjects and reviewBytes are how much one review carries at most,
+	// but for its last object.
 	reviewObjects = 500
+	reviewBytes   = 8 << 20
 	// keptConversions is how many converted objects are kept for each
 	// definition, so that reading twice asks once.
 	keptConversions = 1024
@@ -71,24 +73,33 @@ func (w *webhook) convert(ctx context.Context, objs []*unstructured.Unstructured
 		}
 		missing = append(missing, i)
 	}
-	for batch := range slices.Chunk(missing, reviewObjects) {
-		if err := w.fill(ctx, objs, out, batch, to); err != nil {
-			return nil, fmt.Errorf("conversion webhook for %s failed: %w", objs[batch[0]].GroupVersionKind(), err)
+	for len(missing) > 0 {
+		done, err := w.fill(ctx, objs, out, missing, to)
+		if err != nil {
+			return nil, fmt.Errorf("conversion webhook for %s failed: %w", objs[missing[0]].GroupVersionKind(), err)
 		}
+		missing = missing[done:]
 	}
 	return out, nil
 }
 
-// fill converts the objects at some places.
-func (w *webhook) fill(ctx context.Context, objs, out []*unstructured.Unstructured, places []int, to schema.GroupVersion) error {
-	raw := make([]runtime.RawExtension, len(places))
-	for i, place := range places {
-		body, err := json.Marshal(objs[place].Object)
+// fill converts the objects at the first of some places, as many as a review
+// carries, and returns how many these are.
+func (w *webhook) fill(ctx context.Context, objs, out []*unstructured.Unstructured, places []int, to schema.GroupVersion) (int, error) {
+	var raw []runtime.RawExtension
+	for size := 0; len(raw) < min(len(places), reviewObjects) && size < reviewBytes; {
+		body, err := json.Marshal(objs[places[len(raw)]].Object)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		raw[i].Raw = body
+		raw = append(raw, runtime.RawExtension{Raw: body})
+		size += len(body)
 	}
+	return len(raw), w.ask(ctx, raw, objs, out, places[:len(raw)], to)
+}
+
+// ask sends a review and takes what comes back.
+func (w *webhook) ask(ctx context.Context, raw []runtime.RawExtension, objs, out []*unstructured.Unstructured, places []int, to schema.GroupVersion) error {
 	answer, err := w.review(ctx, raw, to.String())
 	if err != nil {
 		return err

@@ -9,9 +9,7 @@ import (
 	"sync"
 
 	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
-	apidiscoveryv2beta1 "k8s.io/api/apidiscovery/v2beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/yare-io/yare/apiserver/registry"
 )
@@ -42,7 +40,7 @@ func aggregateGroup(v view, name string) apidiscoveryv2.APIGroupDiscovery {
 			continue
 		}
 		version := apidiscoveryv2.APIVersionDiscovery{Version: served, Freshness: apidiscoveryv2.DiscoveryFreshnessCurrent}
-		for _, row := range rowsOf(v.rows, name, served) {
+		for _, row := range rowsOf(v.byGroup[name], name, served) {
 			version.Resources = append(version.Resources, aggregateResource(row))
 		}
 		group.Versions = append(group.Versions, version)
@@ -120,32 +118,10 @@ func (a *aggregated) body(want accepted) ([]byte, error) {
 	if body, ok := a.bodies[want]; ok {
 		return body, nil
 	}
-	object, err := inVersion(a.list, want.aggregated)
-	if err != nil {
-		return nil, err
-	}
-	body, err := encode(want.media, object, false)
+	body, err := encode(want.media, a.list, false)
 	if err != nil {
 		return nil, err
 	}
 	a.bodies[want] = body
 	return body, nil
-}
-
-// inVersion returns the document in a version of apidiscovery.k8s.io. v2beta1
-// has the same fields on the wire as v2.
-func inVersion(list *apidiscoveryv2.APIGroupDiscoveryList, version string) (runtime.Object, error) {
-	if version == apidiscoveryv2.SchemeGroupVersion.Version {
-		return list, nil
-	}
-	wire, err := list.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	beta := &apidiscoveryv2beta1.APIGroupDiscoveryList{}
-	if err := beta.Unmarshal(wire); err != nil {
-		return nil, err
-	}
-	beta.TypeMeta = metav1.TypeMeta{Kind: list.Kind, APIVersion: apidiscoveryv2beta1.SchemeGroupVersion.String()}
-	return beta, nil
 }

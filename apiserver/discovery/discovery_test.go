@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
-	apidiscoveryv2beta1 "k8s.io/api/apidiscovery/v2beta1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -242,11 +241,14 @@ func TestAggregatedDocumentIsTaggedAndFollowsTheRows(t *testing.T) {
 func TestFormatIsNegotiated(t *testing.T) {
 	rows := load(t).rows(t)
 	server := serve(t, func() []*registry.Resource { return rows })
-	const params = ";g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+	const params = ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+	const removed = ";g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
 	for _, c := range []struct{ path, accept, contentType string }{
 		{"/api", "*/*", "application/json"},
 		{"/api", aggregatedAccept + ";profile=nopeer," + aggregatedAccept, aggregatedAccept},
-		{"/apis", "application/json" + params, "application/json" + params},
+		{"/apis", "application/json" + removed + ",application/json", "application/json"},
+		{"/apis", "application/cbor" + params, "application/cbor" + params},
+		{"/apis/apps/v1", "application/cbor", "application/cbor"},
 		{"/apis", "application/json;as=Table;v=v1;g=meta.k8s.io,application/yaml", "application/yaml"},
 		{"/apis", "application/json;q=0.1,application/vnd.kubernetes.protobuf" + params, "application/vnd.kubernetes.protobuf" + params},
 		{"/apis/apps/v1", aggregatedAccept + ",application/json", "application/json"},
@@ -256,6 +258,9 @@ func TestFormatIsNegotiated(t *testing.T) {
 		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != c.contentType {
 			t.Errorf("%s as %s: %s, %q", c.path, c.accept, response.Status, response.Header.Get("Content-Type"))
 		}
+	}
+	if response, _ := get(t, server, "/apis", "Accept", "application/json"+removed); response.StatusCode != http.StatusNotAcceptable {
+		t.Errorf("a version that is removed: %s", response.Status)
 	}
 	response, body := get(t, server, "/apis", "Accept", "text/html")
 	var status metav1.Status
@@ -268,15 +273,15 @@ func TestProtobufHoldsTheSameDocument(t *testing.T) {
 	k := load(t)
 	rows := k.rows(t)
 	server := serve(t, func() []*registry.Resource { return rows })
-	_, body := get(t, server, "/apis", "Accept", "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList")
+	_, body := get(t, server, "/apis", "Accept", "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
 	var unknown runtime.Unknown
 	if err := unknown.Unmarshal(body[4:]); err != nil {
 		t.Fatal(err)
 	}
-	if unknown.APIVersion != "apidiscovery.k8s.io/v2beta1" || unknown.Kind != "APIGroupDiscoveryList" {
+	if unknown.APIVersion != "apidiscovery.k8s.io/v2" || unknown.Kind != "APIGroupDiscoveryList" {
 		t.Errorf("envelope says %s %s", unknown.APIVersion, unknown.Kind)
 	}
-	var got, want apidiscoveryv2beta1.APIGroupDiscoveryList
+	var got, want apidiscoveryv2.APIGroupDiscoveryList
 	if err := got.Unmarshal(unknown.Raw); err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case len(path) == 2 && path[0] == "api":
 		serveResources(w, r, rows, metav1.GroupVersion{Version: path[1]})
 	case len(path) == 2 && path[0] == "apis":
-		serveGroup(w, r, view{rows, h.elsewhere()}, path[1])
+		serveGroup(w, r, newView(rows, h.elsewhere()), path[1])
 	case len(path) == 3 && path[0] == "apis" && path[1] != "":
 		serveResources(w, r, rows, metav1.GroupVersion{Group: path[1], Version: path[2]})
 	default:
@@ -93,12 +93,12 @@ func (h *Handler) serveRoot(w http.ResponseWriter, r *http.Request, rows []*regi
 	switch {
 	case !ok:
 		notAcceptable(w)
-	case want.aggregated != "":
+	case want.aggregated:
 		h.aggregated(rows, core).serve(w, r, want)
 	case core:
 		write(w, r, want, legacyVersions(rows, h.config.Address))
 	default:
-		write(w, r, want, groupList(view{rows, h.elsewhere()}))
+		write(w, r, want, groupList(newView(rows, h.elsewhere())))
 	}
 }
 
@@ -145,7 +145,7 @@ func (h *Handler) aggregated(rows []*registry.Resource, core bool) *aggregated {
 		document = &h.core
 	}
 	if *document == nil {
-		*document = newAggregated(aggregate(view{rows, others}, core))
+		*document = newAggregated(aggregate(newView(rows, others), core))
 	}
 	return *document
 }

@@ -9,10 +9,10 @@ import (
 
 	"github.com/munnerz/goautoneg"
 	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
-	apidiscoveryv2beta1 "k8s.io/api/apidiscovery/v2beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer/cbor"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"sigs.k8s.io/yaml"
@@ -22,21 +22,21 @@ const (
 	mediaJSON     = runtime.ContentTypeJSON
 	mediaYAML     = runtime.ContentTypeYAML
 	mediaProtobuf = runtime.ContentTypeProtobuf
+	mediaCBOR     = runtime.ContentTypeCBOR
 )
 
 // accepted is what a client wants to read.
 type accepted struct {
 	media string
-	// aggregated is the version of apidiscovery.k8s.io asked for; empty: the
-	// plain documents.
-	aggregated string
+	// aggregated asks for all groups in one document.
+	aggregated bool
 }
 
 func (a accepted) contentType() string {
-	if a.aggregated == "" {
+	if !a.aggregated {
 		return a.media
 	}
-	return a.media + ";g=" + apidiscoveryv2.GroupName + ";v=" + a.aggregated + ";as=APIGroupDiscoveryList"
+	return a.media + ";g=" + apidiscoveryv2.GroupName + ";v=" + apidiscoveryv2.SchemeGroupVersion.Version + ";as=APIGroupDiscoveryList"
 }
 
 // negotiate picks the first clause of an Accept header that can be served.
@@ -53,8 +53,8 @@ func negotiate(header string, aggregation bool) (accepted, bool) {
 		if clause.Params["as"] == "" {
 			return accepted{media: media}, true
 		}
-		if version := clause.Params["v"]; aggregation && isAggregated(clause.Params) {
-			return accepted{media: media, aggregated: version}, true
+		if aggregation && isAggregated(clause.Params) {
+			return accepted{media: media, aggregated: true}, true
 		}
 	}
 	return accepted{}, false
@@ -62,7 +62,7 @@ func negotiate(header string, aggregation bool) (accepted, bool) {
 
 func mediaType(clause goautoneg.Accept) (string, bool) {
 	switch media := clause.Type + "/" + clause.SubType; media {
-	case mediaJSON, mediaYAML, mediaProtobuf:
+	case mediaJSON, mediaYAML, mediaProtobuf, mediaCBOR:
 		return media, true
 	case "*/*", "application/*":
 		return mediaJSON, true
@@ -71,10 +71,12 @@ func mediaType(clause goautoneg.Accept) (string, bool) {
 	}
 }
 
+// isAggregated: v2 is the only version since Kubernetes v1.35 removed v2beta1. A
+// profile (nopeer) makes no difference, as the document never has what peers
+// serve.
 func isAggregated(params map[string]string) bool {
-	v := params["v"]
 	return params["g"] == apidiscoveryv2.GroupName && params["as"] == "APIGroupDiscoveryList" &&
-		(v == apidiscoveryv2.SchemeGroupVersion.Version || v == apidiscoveryv2beta1.SchemeGroupVersion.Version)
+		params["v"] == apidiscoveryv2.SchemeGroupVersion.Version
 }
 
 func notAcceptable(w http.ResponseWriter) {
@@ -83,8 +85,8 @@ func notAcceptable(w http.ResponseWriter) {
 		Status:   metav1.StatusFailure,
 		Reason:   metav1.StatusReasonNotAcceptable,
 		Code:     http.StatusNotAcceptable,
-		Message: fmt.Sprintf("only the following media types are accepted: %s, %s, %s",
-			mediaJSON, mediaYAML, mediaProtobuf),
+		Message: fmt.Sprintf("only the following media types are accepted: %s, %s, %s, %s",
+			mediaJSON, mediaYAML, mediaProtobuf, mediaCBOR),
 	}
 	w.Header().Set("Content-Type", mediaJSON)
 	w.WriteHeader(http.StatusNotAcceptable)
@@ -115,15 +117,18 @@ func wantsPretty(r *http.Request) bool {
 	return strings.HasPrefix(agent, "curl") || strings.HasPrefix(agent, "Wget") || strings.HasPrefix(agent, "Mozilla/5.0")
 }
 
-var protobufSerializer = newProtobufSerializer()
+var (
+	described          = newScheme()
+	protobufSerializer = protobuf.NewSerializer(described, described)
+	cborSerializer     = cbor.NewSerializer(described, described)
+)
 
-func newProtobufSerializer() *protobuf.Serializer {
+func newScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	scheme.AddUnversionedTypes(schema.GroupVersion{Version: "v1"},
 		&metav1.APIVersions{}, &metav1.APIGroup{}, &metav1.APIGroupList{}, &metav1.APIResourceList{})
 	utilruntime.Must(apidiscoveryv2.AddToScheme(scheme))
-	utilruntime.Must(apidiscoveryv2beta1.AddToScheme(scheme))
-	return protobuf.NewSerializer(scheme, scheme)
+	return scheme
 }
 
 // encode writes an object whose TypeMeta is set.
@@ -132,6 +137,9 @@ func encode(media string, object runtime.Object, pretty bool) ([]byte, error) {
 	switch media {
 	case mediaProtobuf:
 		err := protobufSerializer.Encode(object, &b)
+		return b.Bytes(), err
+	case mediaCBOR:
+		err := cborSerializer.Encode(object, &b)
 		return b.Bytes(), err
 	case mediaYAML:
 		return yaml.Marshal(object)

@@ -15,6 +15,16 @@ import (
 type view struct {
 	rows   []*registry.Resource
 	others *Others
+	// byGroup are the rows of each group.
+	byGroup map[string][]*registry.Resource
+}
+
+func newView(rows []*registry.Resource, others *Others) view {
+	v := view{rows: rows, others: others, byGroup: map[string][]*registry.Resource{}}
+	for _, row := range rows {
+		v.byGroup[row.Kind.Group] = append(v.byGroup[row.Kind.Group], row)
+	}
+	return v
 }
 
 // groups returns all named groups, the most preferred first.
@@ -31,7 +41,7 @@ func (v view) groups() []string {
 
 // versionsOf returns the versions of a group, the most preferred first.
 func (v view) versionsOf(group string) []string {
-	versions := versionsOf(v.rows, group)
+	versions := versionsOf(v.byGroup[group], group)
 	own := len(versions)
 	for _, other := range v.others.Groups {
 		if other.Name != group {

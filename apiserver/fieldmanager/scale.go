@@ -20,13 +20,14 @@ import (
 // spec.replicas.
 type Scale struct {
 	parent  *registry.Resource
+	sub     *registry.Subresource
 	manager *Manager
 }
 
 // NewScale returns the manager of a row's scale.
 func NewScale(parent *registry.Resource, sub *registry.Subresource) *Scale {
 	row := &registry.Resource{Kind: sub.Kind, New: sub.New}
-	return &Scale{parent: parent, manager: &Manager{row: row, inner: sync.OnceValues(func() (*managedfields.FieldManager, error) {
+	return &Scale{parent: parent, sub: sub, manager: &Manager{row: row, inner: sync.OnceValues(func() (*managedfields.FieldManager, error) {
 		// client-go has no schema of scales; they are plain enough to do
 		// without one.
 		return managedfields.NewDefaultFieldManager(managedfields.NewDeducedTypeConverter(), scheme.Scheme, defaulter{row}, scheme.Scheme,
@@ -65,10 +66,17 @@ func (s *Scale) Apply(obj, scale runtime.Object, configuration []byte, manager s
 	return applied, func(obj runtime.Object) error { return setRecord(obj, entries) }, nil
 }
 
-// paths say where each version of the resource has its replicas.
+// paths say where the resource has its replicas.
 func (s *Scale) paths() managedfields.ResourcePathMappings {
 	version := schema.GroupVersion{Group: s.parent.Kind.Group, Version: s.parent.Kind.Version}.String()
-	return managedfields.ResourcePathMappings{version: fieldpath.MakePathOrDie("spec", "replicas")}
+	path := fieldpath.MakePathOrDie("spec", "replicas")
+	if replicas := s.sub.Projection.Replicas; replicas != nil {
+		path = nil
+		for i := range replicas {
+			path = append(path, fieldpath.PathElement{FieldName: &replicas[i]})
+		}
+	}
+	return managedfields.ResourcePathMappings{version: path}
 }
 
 func setRecord(obj runtime.Object, entries []metav1.ManagedFieldsEntry) error {

@@ -36,11 +36,11 @@ const copyLimit = 3 << 20
 
 // Apply returns the JSON of the patched object; original is the JSON of the
 // object, example an empty one, by whose type strategic patches merge.
-// Warnings name duplicate fields of the patch.
+// Warnings name duplicate fields of the patch, and unknown ones of a JSON patch.
 func Apply(kind types.PatchType, original, patch []byte, example runtime.Object) (patched []byte, warnings []error, err error) {
 	switch kind {
 	case types.JSONPatchType:
-		patched, err = applyJSON(original, patch)
+		patched, warnings, err = applyJSON(original, patch)
 	case types.MergePatchType:
 		warnings, err = checkObject(patch)
 		if err == nil {
@@ -71,29 +71,40 @@ func checkObject(patch []byte) ([]error, error) {
 	return strict, nil
 }
 
-func applyJSON(original, patch []byte) ([]byte, error) {
-	var raw []json.RawMessage
-	if err := json.Unmarshal(patch, &raw); err != nil {
-		return nil, fmt.Errorf("%w: error decoding JSON patch: %w", ErrMalformed, err)
+// operation is what a JSON patch may say; its values are jsonpatch's to read.
+type operation struct {
+	Op    string          `json:"op"`
+	Path  string          `json:"path"`
+	From  string          `json:"from"`
+	Value json.RawMessage `json:"value"`
+}
+
+func applyJSON(original, patch []byte) (patched []byte, warnings []error, err error) {
+	var read []operation
+	if warnings, err = kjson.UnmarshalStrict(patch, &read); err != nil {
+		return nil, nil, fmt.Errorf("%w: error decoding JSON patch: %w", ErrMalformed, err)
 	}
-	if len(raw) > maxOperations {
-		return nil, fmt.Errorf("%w: the allowed maximum operations in a JSON patch is %d, got %d", ErrTooLarge, maxOperations, len(raw))
+	for i, problem := range warnings {
+		warnings[i] = fmt.Errorf("json patch %w", problem)
+	}
+	if len(read) > maxOperations {
+		return nil, nil, fmt.Errorf("%w: The allowed maximum operations in a JSON patch is %d, got %d", ErrTooLarge, maxOperations, len(read))
 	}
 	operations, err := jsonpatch.DecodePatch(patch)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	options := jsonpatch.NewApplyOptions()
 	options.AccumulatedCopySizeLimit = copyLimit
-	patched, err := operations.ApplyWithOptions(original, options)
+	patched, err = operations.ApplyWithOptions(original, options)
 	var tooLarge *jsonpatch.AccumulatedCopySizeError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, fmt.Errorf("%w: %w", ErrTooLarge, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrTooLarge, err)
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrUnprocessable, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrUnprocessable, err)
 	}
-	return patched, nil
+	return patched, warnings, nil
 }
 
 func applyMerge(original, patch []byte) ([]byte, error) {

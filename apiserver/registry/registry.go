@@ -211,6 +211,9 @@ type Projection struct {
 	Into func(projection, obj runtime.Object) error
 	// Validate returns what is wrong with a projection.
 	Validate func(projection runtime.Object) field.ErrorList
+	// Replicas is where the object has what the projection has as
+	// spec.replicas; nil: there, too.
+	Replicas []string
 	// Columns are what kubectl get shows of it. Empty: as for resources.
 	Columns []Column
 }

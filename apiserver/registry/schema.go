@@ -21,6 +21,9 @@ type Schema struct {
 	// Versions converts objects between the versions of the kind, for the
 	// records of server-side apply.
 	Versions runtime.ObjectConvertor
+	// Identity changes whenever the documents come to show something else of
+	// the row. It is the same in all servers of a store.
+	Identity string
 	// OpenAPI2 and OpenAPI3 return the schema as the documents show it.
 	OpenAPI2, OpenAPI3 func() (json.RawMessage, error)
 }

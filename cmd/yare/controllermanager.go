@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/health"
 	"github.com/yare-io/yare/cmd/yare/addresses"
 	"github.com/yare-io/yare/cmd/yare/part"
@@ -42,6 +43,8 @@ type controllerOptions struct {
 	clusterCIDR, serviceCIDR   []string
 	maskIPv4, maskIPv6         int
 	signingCert, signingKey    string
+	tokenKey                   string
+	unusedTokens               time.Duration
 	signingDuration            time.Duration
 	rootCA                     string
 	monitorPeriod, gracePeriod time.Duration
@@ -58,6 +61,7 @@ func (o *controllerOptions) add(flags *pflag.FlagSet) {
 	flags.IntVar(&o.maskIPv6, "node-cidr-mask-size-ipv6", 64, "prefix length of a node's IPv6 pod range")
 	flags.DurationVar(&o.monitorPeriod, "node-monitor-period", 5*time.Second, "how often nodes are looked at")
 	flags.DurationVar(&o.gracePeriod, "node-monitor-grace-period", 50*time.Second, "how long a node may be silent before it counts as lost")
+	flags.DurationVar(&o.unusedTokens, "legacy-service-account-token-clean-up-period", 365*24*time.Hour, "how long a service-account token that was made unasked may be unused before it is marked invalid, and then before it is deleted")
 	flags.IntVar(&o.terminatedPodThreshold, "terminated-pod-gc-threshold", 12500, "how many ended pods are kept")
 }
 
@@ -70,6 +74,7 @@ func (o *controllerOptions) addStandalone(flags *pflag.FlagSet) {
 	flags.StringVar(&o.signingCert, "cluster-signing-cert-file", "", "certificate of the authority that signs certificate requests")
 	flags.StringVar(&o.signingKey, "cluster-signing-key-file", "", "its private key")
 	flags.DurationVar(&o.signingDuration, "cluster-signing-duration", 365*24*time.Hour, "longest life of a signed certificate")
+	flags.StringVar(&o.tokenKey, "service-account-private-key-file", "", "key that signs the service-account tokens kept in secrets")
 	flags.StringVar(&o.rootCA, "root-ca-file", "", "authority published to pods as kube-root-ca.crt")
 	flags.BoolVar(&o.approveServing, "approve-kubelet-serving", false, "approve kubelets' serving certificates for their node's own addresses (Yare only)")
 }
@@ -159,19 +164,48 @@ func (o *controllerOptions) build(configFor func(string) (*rest.Config, error), 
 			return nil, err
 		}
 	}
-	return o.manager(configFor, nil, signing, rootCA, metrics, logger)
+	tokens, err := o.tokens()
+	if err != nil {
+		return nil, err
+	}
+	return o.manager(configFor, nil, authorities{signing, rootCA, tokens}, metrics, logger)
+}
+
+// authorities are what controllers sign with, and what they publish.
+type authorities struct {
+	signing controllers.Signing
+	rootCA  []byte
+	// tokens signs those of service accounts that are kept in secrets.
+	tokens *serviceaccount.Issuer
+}
+
+// tokens reads the key that signs tokens; without one there are none.
+func (o *controllerOptions) tokens() (*serviceaccount.Issuer, error) {
+	if o.tokenKey == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(o.tokenKey)
+	if err != nil {
+		return nil, err
+	}
+	key, err := serviceaccount.ParsePrivateKey(data)
+	if err != nil {
+		return nil, fmt.Errorf("--service-account-private-key-file %s: %w", o.tokenKey, err)
+	}
+	return serviceaccount.NewIssuer(serviceaccount.LegacyIssuer, key, nil)
 }
 
 // manager is what both the command alone and the whole server run.
-func (o *controllerOptions) manager(configFor func(string) (*rest.Config, error), shared informers.SharedInformerFactory, signing controllers.Signing, rootCA []byte, metrics prometheus.Registerer, logger *slog.Logger) (*controllers.Manager, error) {
+func (o *controllerOptions) manager(configFor func(string) (*rest.Config, error), shared informers.SharedInformerFactory, with authorities, metrics prometheus.Registerer, logger *slog.Logger) (*controllers.Manager, error) {
 	config := controllers.Config{
 		Clients:                controllers.NewClients(configFor),
 		Informers:              shared,
 		Controllers:            o.controllers,
 		Log:                    logger.With("component", "controllers"),
 		Metrics:                metrics,
-		RootCA:                 rootCA,
-		Signing:                signing,
+		RootCA:                 with.rootCA,
+		Signing:                with.signing,
+		UnusedTokenPatience:    o.unusedTokens,
 		ApproveServing:         o.approveServing,
 		NodeMaskIPv4:           o.maskIPv4,
 		NodeMaskIPv6:           o.maskIPv6,
@@ -186,6 +220,9 @@ func (o *controllerOptions) manager(configFor func(string) (*rest.Config, error)
 		if config.ClusterCIDRs, err = addresses.ParsePrefixes("--cluster-cidr", o.clusterCIDR); err != nil {
 			return nil, err
 		}
+	}
+	if with.tokens != nil {
+		config.AccountTokens = with.tokens
 	}
 	config.LeaderElection = o.election.controllers()
 	return controllers.New(config)

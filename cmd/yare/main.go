@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -28,6 +29,10 @@ func main() {
 	command.SetArgs(arguments(command, os.Args))
 	if err := command.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
+		var exit exitCode
+		if errors.As(err, &exit) {
+			os.Exit(exit.code)
+		}
 		os.Exit(1)
 	}
 }
@@ -52,7 +57,7 @@ binary with such a name (kube-apiserver, kubelet, ...) acts as that part.`,
 		&cobra.Group{ID: "component", Title: "Parts of a cluster:"},
 	)
 	root.AddCommand(newServerCommand(), newAgentCommand(), newResetCommand(), newEnvtestCommand())
-	root.AddCommand(newEtcdSnapshotCommand(), newEtcdMemberCommand(), newStorageCommand())
+	root.AddCommand(newEtcdSnapshotCommand(), newEtcdMemberCommand(), newStorageCommand(), newPolicyCommand())
 	root.AddCommand(newAPIServerCommand(), newControllerManagerCommand(), newSchedulerCommand(), newKubeletCommand(), newKubeProxyCommand(), newEtcdCommand())
 	return root
 }

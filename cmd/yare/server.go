@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
 
+	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/apiserver/bootstrap"
 	"github.com/yare-io/yare/cmd/yare/clusterdns"
 	"github.com/yare-io/yare/cmd/yare/controlplane"
@@ -272,10 +273,14 @@ func (s *server) controllers() (*controllers.Manager, error) {
 		}
 		return s.api.ConfigFor(info, "kube-controller-manager/"+identity), nil
 	}
+	tokens, err := serviceaccount.NewIssuer(serviceaccount.LegacyIssuer, s.keys.ServiceAccountKey, nil)
+	if err != nil {
+		return nil, err
+	}
 	if s.peers != nil {
 		s.options.controllers.election = leaderElectionOptions{elect: true, identity: s.identity()}
 	}
-	return s.options.controllers.manager(configFor, s.informers(), signing, s.keys.CA.PEM(), s.api.Metrics(), s.logger)
+	return s.options.controllers.manager(configFor, s.informers(), authorities{signing, s.keys.CA.PEM(), tokens}, s.api.Metrics(), s.logger)
 }
 
 // ensureToken makes nodes able to join, and writes down how. It returns what they

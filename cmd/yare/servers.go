@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -32,7 +34,8 @@ const (
 	memberNameFile = "etcd-name"
 
 	peerPort, clientPort = "2380", "2379"
-	joinTimeout          = 2 * time.Minute
+	// joinTimeout is how long the server to join may take to start.
+	joinTimeout = 30 * time.Second
 )
 
 // serversOptions are the flags by which several servers are one control plane.
@@ -93,9 +96,7 @@ func (o *serverOptions) join(ctx context.Context) (*controlplane.Shared, error) 
 	if err != nil {
 		return nil, fmt.Errorf("--token: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
-	defer cancel()
-	shared, err := fetchShared(ctx, o.servers.server, token)
+	shared, err := awaitShared(ctx, o.servers.server, token)
 	if err != nil {
 		return nil, fmt.Errorf("join %s: %w", o.servers.server, err)
 	}
@@ -131,6 +132,19 @@ func (o *serverOptions) hasJoined(keys string) (bool, error) {
 	// What is kept is what counts from now on.
 	o.token = ""
 	return true, nil
+}
+
+// awaitShared reads what the servers share, again while the server that is asked
+// may still be starting.
+func awaitShared(ctx context.Context, server string, token controlplane.Token) (shared *controlplane.Shared, err error) {
+	_ = wait.PollUntilContextTimeout(ctx, time.Second, joinTimeout, true, func(ctx context.Context) (bool, error) {
+		shared, err = fetchShared(ctx, server, token)
+		var unreachable *net.OpError
+		again := errors.As(err, &unreachable) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) ||
+			apierrors.IsUnauthorized(err) || apierrors.IsServiceUnavailable(err)
+		return !again, nil
+	})
+	return shared, err
 }
 
 // fetchShared reads what the servers share from one of them.

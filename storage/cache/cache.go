@@ -84,6 +84,7 @@ type Cache struct {
 	clock      clock.WithTicker
 	eventLimit int
 	encodings  *encodings
+	records    *records
 	asking     asking
 
 	// revision up to which every loaded resource knows everything. It only
@@ -110,6 +111,7 @@ func New(store storage.Store, logger *slog.Logger, options ...Option) *Cache {
 		clock:      clock.RealClock{},
 		eventLimit: 64 << 10,
 		encodings:  &encodings{limit: 64 << 20},
+		records:    newRecords(),
 		resources:  make(map[string][]*Resource),
 		stopped:    make(chan struct{}),
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -23,7 +24,7 @@ type Object struct {
 	Labels   labels.Set
 	// Fields are those of Config.Fields with metadata.name and
 	// metadata.namespace.
-	Fields fields.Set
+	Fields fields.Fields
 
 	encoded memo
 }
@@ -64,6 +65,9 @@ func (r *Resource) decode(kv storage.KV) (*Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode %s at revision %d: %w", kv.Key, kv.Revision, err)
 	}
+	if metadata, ok := obj.(metav1.ObjectMetaAccessor); ok {
+		r.cache.records.share(metadata.GetObjectMeta().GetManagedFields())
+	}
 	return r.newObject(kv.Key, kv.Revision, obj)
 }
 
@@ -73,14 +77,16 @@ func (r *Resource) newObject(key string, revision int64, obj runtime.Object) (*O
 		return nil, fmt.Errorf("decode %s at revision %d: %w", key, revision, err)
 	}
 	o := &Object{Key: key, Revision: revision, Object: obj, Labels: metadata.GetLabels()}
+	var set fields.Set
 	if r.config.Fields != nil {
-		o.Fields = r.config.Fields(obj)
+		set = r.config.Fields(obj)
 	}
-	if o.Fields == nil {
-		o.Fields = make(fields.Set, 2)
+	if set == nil {
+		set = make(fields.Set, 2)
 	}
-	o.Fields[nameField] = metadata.GetName()
-	o.Fields[namespaceField] = metadata.GetNamespace()
+	set[nameField] = metadata.GetName()
+	set[namespaceField] = metadata.GetNamespace()
+	o.Fields = r.fieldsOf(set)
 	o.encoded.budget = r.cache.encodings
 	return o, nil
 }

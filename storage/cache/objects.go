@@ -24,10 +24,10 @@ func newObjects(indexed []string) *objects {
 	}
 	for _, field := range indexed {
 		o.byField[field] = btree.NewG(degree, func(a, b *Object) bool {
-			if a.Fields[field] == b.Fields[field] {
+			if a.Fields.Get(field) == b.Fields.Get(field) {
 				return a.Key < b.Key
 			}
-			return a.Fields[field] < b.Fields[field]
+			return a.Fields.Get(field) < b.Fields.Get(field)
 		})
 	}
 	return o
@@ -75,7 +75,7 @@ func (o *objects) ascend(prefix, from string, p Predicate, visit func(*Object) b
 		if value, ok := p.exactly(field); ok {
 			first.Fields = fields.Set{field: value}
 			tree.AscendGreaterOrEqual(first, func(object *Object) bool {
-				return object.Fields[field] == value && strings.HasPrefix(object.Key, prefix) && visit(object)
+				return object.Fields.Get(field) == value && strings.HasPrefix(object.Key, prefix) && visit(object)
 			})
 			return
 		}

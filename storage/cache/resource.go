@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+	"sync/atomic"
 
 	"github.com/yare-io/yare/storage"
 )
@@ -31,8 +32,10 @@ type Resource struct {
 	// epoch is raised when the store's history turned out to be another one.
 	epoch int
 
-	hints   hints
-	objects *objects
+	hints hints
+	// fieldNames are those that most objects have.
+	fieldNames atomic.Pointer[[]string]
+	objects    *objects
 	// clone of objects that readers share, nil after a change.
 	clone *objects
 	// kept are the states that pages are being read from, latest last.

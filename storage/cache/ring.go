@@ -116,10 +116,10 @@ func (r *Resource) topicsOf(c *change, visit func(topicKey)) {
 		if o == nil {
 			continue
 		}
-		visit(topicKey{folder: in, field: nameField, value: o.Fields[nameField]})
-		visit(topicKey{field: nameField, value: o.Fields[nameField]})
+		visit(topicKey{folder: in, field: nameField, value: o.Fields.Get(nameField)})
+		visit(topicKey{field: nameField, value: o.Fields.Get(nameField)})
 		for _, field := range r.config.Indexed {
-			visit(topicKey{field: field, value: o.Fields[field]})
+			visit(topicKey{field: field, value: o.Fields.Get(field)})
 		}
 	}
 }

@@ -37,18 +37,20 @@ type Event struct {
 	// selected, at the revision of the event.
 	Object   *Object
 	Revision int64
+	// Initial: the object was there when the watch began.
+	Initial bool
 	// InitialEventsEnd marks the bookmark after the initial events.
 	InitialEventsEnd bool
 }
 
-// Frame returns the event as it goes over the wire in the format that key
-// names. Frames are kept, and shared by all watches: build is called once,
+// Frame returns the event as it goes over the wire in the form that key names,
+// the event's type included. Frames are kept, and shared by all watches: build is called once,
 // however many ask at the same time. The bytes must not be changed.
 func (e *Event) Frame(key string, build func() ([]byte, error)) ([]byte, error) {
 	if e.Object == nil {
 		return build()
 	}
-	return e.Object.encoded.get("frame "+string(e.Type)+" "+key, build)
+	return e.Object.encoded.get(key, build)
 }
 
 // Watch is a cursor over the changes of a resource. Next must not be called
@@ -198,7 +200,7 @@ func (w *Watch) nextInitial() []Event {
 	}, false)
 	events := make([]Event, 0, len(page.Objects)+1)
 	for _, o := range page.Objects {
-		events = append(events, Event{Type: watch.Added, Object: o, Revision: o.Revision})
+		events = append(events, Event{Type: watch.Added, Object: o, Revision: o.Revision, Initial: true})
 	}
 	w.initialFrom = page.Next
 	if page.Next == "" {

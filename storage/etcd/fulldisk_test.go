@@ -47,7 +47,7 @@ func TestFullDisk(t *testing.T) {
 		Stores: stores, Plan: plan, Seed: uint64(time.Now().UnixNano()), Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Faults: []faulttest.Fault{{Name: "fill the disk", Strike: func(ctx context.Context) error {
 			ballast := filepath.Join(dir, "ballast")
-			if err := fill(ballast); err != nil {
+			if err := faulttest.Fill(ballast); err != nil {
 				return err
 			}
 			limit := time.NewTimer(500 * time.Millisecond)
@@ -66,23 +66,5 @@ func TestFullDisk(t *testing.T) {
 	}
 	if ended == 0 {
 		t.Error("the full disk never was felt")
-	}
-}
-
-// fill takes all room that is left.
-func fill(path string) error {
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	block := make([]byte, 1<<20)
-	for {
-		if _, err := file.Write(block); err != nil {
-			if errors.Is(err, syscall.ENOSPC) {
-				return nil
-			}
-			return err
-		}
 	}
 }

@@ -52,17 +52,19 @@ func (c zapCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapc
 // stops, and what is answered to a member that asks to join too early. Of a lost
 // peer it tells once more when it counts as inactive.
 var harmless = map[string]bool{
-	"Running http and grpc server on single port. This is not recommended for production.": true,
-	"simple token is not cryptographically signed":                                         true,
-	"Failed to detect schema version":                                                      true,
-	"failed to update storage version":                                                     true,
-	"stopped insecure grpc server due to error":                                            true,
-	"stopping insecure grpc server due to error":                                           true,
-	"setting up serving from embedded etcd failed.":                                        true,
-	"Validation on configuration change failed":                                            true,
-	"lost TCP streaming connection with remote peer":                                       true,
-	"closed TCP streaming connection with remote peer":                                     true,
-	"prober detected unhealthy status":                                                     true,
+	"Running http and grpc server on single port. This is not recommended for production.":                                  true,
+	"simple token is not cryptographically signed":                                                                          true,
+	"Failed to detect schema version":                                                                                       true,
+	"failed to update storage version":                                                                                      true,
+	"stopped insecure grpc server due to error":                                                                             true,
+	"stopping insecure grpc server due to error":                                                                            true,
+	"scheme is http or unix while key and cert files are present; ignoring key and cert files":                              true,
+	"scheme is http or unix while --client-cert-auth is enabled; ignoring client cert auth for this URL":                    true,
+	"setting up serving from embedded etcd failed.":                                                                         true,
+	"Validation on configuration change failed":                                                                             true,
+	"lost TCP streaming connection with remote peer":                                                                        true,
+	"closed TCP streaming connection with remote peer":                                                                      true,
+	"prober detected unhealthy status":                                                                                      true,
 	"rejecting member add request; local member has not been connected to majority peers, reconfigure breaks active quorum": true,
 }
 

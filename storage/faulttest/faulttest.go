@@ -35,6 +35,10 @@ type Config struct {
 	Faults []Fault
 	// Plan says how many rounds there are.
 	Plan Plan
+	// Rewinds says that a fault may take back what was not acknowledged, and that
+	// a watch which had seen it is told so (storage.ErrFutureRevision) and begins
+	// anew.
+	Rewinds bool
 	// Clients at work at once. Default: 6.
 	Clients int
 	// Calls are how many succeed between two faults. Default: 150.
@@ -78,7 +82,7 @@ func Run(ctx context.Context, config Config) error {
 	watching, watchCtx := errgroup.WithContext(ctx)
 	for _, store := range config.Stores {
 		for _, previous := range []bool{false, true} {
-			o := newObserver(store, previous, start)
+			o := newObserver(store, previous, start, r.Rewinds)
 			observers = append(observers, o)
 			watching.Go(func() error { return o.run(watchCtx) })
 		}
@@ -154,7 +158,7 @@ func (r *run) client(ctx context.Context, client int) error {
 		case err == nil:
 			known[c.Key] = a.Revision
 			r.succeeded.Add(1)
-		case !errors.Is(err, storage.ErrUnavailable):
+		case !history.Uncertain(err):
 			return fmt.Errorf("client %d: %+v: %w", client, c, err)
 		default:
 			// Writes that may have happened make histories hard to check: make
@@ -201,7 +205,7 @@ func (r *run) last(ctx context.Context) (int64, error) {
 		if err == nil {
 			return a.Revision, nil
 		}
-		if !errors.Is(err, storage.ErrUnavailable) || ctx.Err() != nil {
+		if !history.Uncertain(err) || ctx.Err() != nil {
 			return 0, err
 		}
 	}

@@ -64,15 +64,20 @@ func New() *Recorder {
 	return &Recorder{began: time.Now(), writes: map[int64]Write{}}
 }
 
+// Uncertain tells whether an error leaves open what came of a write.
+func Uncertain(err error) bool {
+	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNoSpace)
+}
+
 // Do makes a call for a client. An error is an answer that the contract does
-// not know, or one that is unavailable; then a write is recorded as one that may
-// happen at any later time, and a read not at all.
+// not know, or one that leaves the outcome open; then a write is recorded as one
+// that may happen at any later time, and a read not at all.
 func (r *Recorder) Do(ctx context.Context, store storage.Store, client int, c Call) (Answer, error) {
 	op := porcupine.Operation{ClientId: client, Input: c, Call: int64(time.Since(r.began))}
 	a, err := perform(ctx, store, c)
 	op.Output, op.Return = a, int64(time.Since(r.began))
 	if err != nil {
-		if c.Verb == Get || !errors.Is(err, storage.ErrUnavailable) {
+		if c.Verb == Get || !Uncertain(err) {
 			return a, err
 		}
 		op.Output, op.Return = Answer{Unknown: true}, math.MaxInt64

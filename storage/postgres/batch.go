@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,8 +46,8 @@ WITH asked AS MATERIALIZED (
 	INSERT INTO yare_current (key, revision, value, expires)
 	SELECT key, revision, value, expires FROM asked WHERE revision IS NOT NULL AND previous IS NULL
 ), logged AS (
-	INSERT INTO yare_revisions (revision, previous, deleted, key, was)
-	SELECT revision, previous, value IS NULL, key, was FROM asked WHERE revision IS NOT NULL
+	INSERT INTO yare_revisions (revision, previous, deleted, key, was, batch)
+	SELECT revision, previous, value IS NULL, key, was, $7 FROM asked WHERE revision IS NOT NULL
 ), told AS (
 	UPDATE yare_state SET revision = (SELECT max(revision) FROM asked)
 	WHERE EXISTS (SELECT FROM asked WHERE revision IS NOT NULL) RETURNING pg_notify($5, $6)
@@ -60,6 +62,8 @@ type writer struct {
 	used time.Time
 	// revision is the highest this writer has seen.
 	revision int64
+	// batch marks the last transaction.
+	batch int64
 	// held are writes that could not be in the last batch.
 	held []*write
 }
@@ -67,7 +71,7 @@ type writer struct {
 // writeForever writes batches until the store closes. While one is under way
 // the next one gathers.
 func (s *store) writeForever() {
-	w := &writer{store: s, revision: s.hub.position()}
+	w := &writer{store: s, revision: s.hub.position().revision}
 	defer w.drop()
 	for {
 		batch := w.gather()
@@ -163,7 +167,7 @@ func (w *writer) write(batch []*write) {
 	}
 	if len(events) > 0 {
 		w.revision = max(w.revision, events[len(events)-1].KV.Revision)
-		if !w.hub.append(events) {
+		if !w.hub.append(events, point{events[len(events)-1].KV.Revision, w.batch}) {
 			signal(w.nudge)
 		}
 	}
@@ -231,6 +235,25 @@ func (w *writer) ready(ctx context.Context) error {
 			return err
 		}
 		w.conn = conn
+		return w.continues(ctx)
+	}
+	return nil
+}
+
+// continues makes sure that a connection is to a database with the history that
+// was seen here, before anything is added to that.
+func (w *writer) continues(ctx context.Context) error {
+	at := w.hub.position()
+	var now state
+	var there, current int64
+	if err := w.conn.QueryRow(ctx, stateQuery).Scan(&now.revision, &now.compacted); err != nil {
+		return err
+	}
+	if err := w.conn.QueryRow(ctx, pointsQuery, at.revision).Scan(&there, &current); err != nil {
+		return err
+	}
+	if at.rewound(now, there) {
+		return w.rewind(ctx)
 	}
 	return nil
 }
@@ -249,7 +272,8 @@ func (w *writer) send(ctx context.Context, batch []*write) (outcomes []outcome, 
 	}
 	var statements pgx.Batch
 	statements.Queue(lockQuery)
-	statements.Queue(writeQuery, keys, values, expected, ttls, w.channel, w.name)
+	w.batch = 1 + rand.Int64N(math.MaxInt64)
+	statements.Queue(writeQuery, keys, values, expected, ttls, w.channel, w.name, w.batch)
 	results := w.conn.SendBatch(ctx, &statements)
 	defer func() {
 		// The commit is only certain when all answers have been read.

@@ -12,28 +12,38 @@ import (
 // eventsQuery reads the log. The value that a revision wrote is what the
 // revision after it replaced, or what is there still.
 const eventsQuery = `
-	SELECT l.revision, l.key, l.deleted, l.previous, CASE WHEN $5::boolean THEN l.was END, coalesce(n.was, c.value)
+	SELECT l.revision, coalesce(l.batch, 0), l.key, l.deleted, l.previous, CASE WHEN $5::boolean THEN l.was END, coalesce(n.was, c.value)
 	FROM yare_revisions l
 	LEFT JOIN yare_revisions n ON n.previous = l.revision AND n.revision > l.revision
 	LEFT JOIN yare_current c ON c.key = l.key AND c.revision = l.revision
 	WHERE l.revision > $1 AND l.key >= $2 AND l.key < $3
 	ORDER BY l.revision LIMIT $4`
 
+// point is a revision, and the transaction that wrote it: zero where that is not
+// known, because the revision is compacted or none was written.
+type point struct{ revision, batch int64 }
+
+// pointsQuery reads the transactions of a revision and of the current one.
+const pointsQuery = `SELECT coalesce((SELECT batch FROM yare_revisions WHERE revision = $1), 0),
+	coalesce((SELECT l.batch FROM yare_revisions l JOIN yare_state s ON s.revision = l.revision), 0)`
+
 // eventsAtOnce is how many events are read from the log in one go.
 const eventsAtOnce = 500
 
-// events reads what happened below a prefix after a revision, and up to which
-// revision that is all.
-func (s *store) events(ctx context.Context, req storage.WatchRequest, after int64) ([]storage.Event, int64, error) {
+// events reads what happened below a prefix after a point, and up to which point
+// that is all. It fails with errRewound when that point is not in the past.
+func (s *store) events(ctx context.Context, req storage.WatchRequest, after point) ([]storage.Event, point, error) {
 	var events []storage.Event
 	var now state
+	var there, current, last int64
 	err := s.read(ctx, func(ctx context.Context) (err error) {
 		ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
 		defer cancel()
 		from, end := keyRange(req.Prefix)
 		now, err = s.snapshot(ctx, func(batch *pgx.Batch) {
-			batch.Queue(eventsQuery, after, from, end, eventsAtOnce, req.Previous).Query(func(rows pgx.Rows) (err error) {
-				events, err = readEvents(rows, req.Previous)
+			batch.Queue(pointsQuery, after.revision).QueryRow(func(row pgx.Row) error { return row.Scan(&there, &current) })
+			batch.Queue(eventsQuery, after.revision, from, end, eventsAtOnce, req.Previous).Query(func(rows pgx.Rows) (err error) {
+				events, last, err = readEvents(rows, req.Previous)
 				return err
 			})
 		})
@@ -42,24 +52,32 @@ func (s *store) events(ctx context.Context, req storage.WatchRequest, after int6
 	switch {
 	case err != nil:
 		return nil, after, err
-	case after < now.compacted:
-		return nil, after, fmt.Errorf("after revision %d, compacted at %d: %w", after, now.compacted, storage.ErrCompacted)
+	case after.rewound(now, there):
+		return nil, after, fmt.Errorf("after revision %d, the store is at %d: %w", after.revision, now.revision, errRewound)
+	case after.revision < now.compacted:
+		return nil, after, fmt.Errorf("after revision %d, compacted at %d: %w", after.revision, now.compacted, storage.ErrCompacted)
 	case len(events) == eventsAtOnce:
-		return events, events[len(events)-1].KV.Revision, nil
+		return events, point{events[len(events)-1].KV.Revision, last}, nil
 	}
-	return events, now.revision, nil
+	return events, point{now.revision, current}, nil
 }
 
-func readEvents(rows pgx.Rows, withPrevious bool) ([]storage.Event, error) {
+// rewound tells whether a point that was seen is not in the history of a
+// database, which has another transaction, or none, at its revision.
+func (p point) rewound(now state, there int64) bool {
+	return now.revision < p.revision || p.batch != 0 && p.revision > now.compacted && there != p.batch
+}
+
+// readEvents also returns the transaction of the last one.
+func readEvents(rows pgx.Rows, withPrevious bool) (events []storage.Event, last int64, err error) {
 	defer rows.Close()
-	var events []storage.Event
 	for rows.Next() {
 		e := storage.Event{Type: storage.Updated}
 		var key, was []byte
 		var deleted bool
 		var previous *int64
-		if err := rows.Scan(&e.KV.Revision, &key, &deleted, &previous, &was, &e.KV.Value); err != nil {
-			return nil, err
+		if err := rows.Scan(&e.KV.Revision, &last, &key, &deleted, &previous, &was, &e.KV.Value); err != nil {
+			return nil, 0, err
 		}
 		e.KV.Key = string(key)
 		switch {
@@ -73,5 +91,5 @@ func readEvents(rows pgx.Rows, withPrevious bool) ([]storage.Event, error) {
 		}
 		events = append(events, e)
 	}
-	return events, rows.Err()
+	return events, last, rows.Err()
 }

@@ -19,8 +19,8 @@ const (
 // that are up to date. It knows no database.
 type hub struct {
 	mu sync.Mutex
-	// last is the revision that has been passed on.
-	last int64
+	// last is what has been passed on last.
+	last point
 	// ring has the latest events, one for each revision up to last.
 	ring  []storage.Event
 	bytes int
@@ -30,32 +30,36 @@ type hub struct {
 }
 
 func newHub(revision int64) *hub {
-	return &hub{last: revision, live: make(map[*watcher]struct{}), moved: make(chan struct{})}
+	return &hub{last: point{revision: revision}, live: make(map[*watcher]struct{}), moved: make(chan struct{})}
 }
 
-func (h *hub) position() int64 {
+func (h *hub) position() point {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.last
 }
 
-func (h *hub) behind(revision int64) bool { return h.position() < revision }
+func (h *hub) behind(revision int64) bool { return h.position().revision < revision }
 
-// append passes on those of some events in a row that are new; false means that
-// events before them are missing.
-func (h *hub) append(events []storage.Event) bool {
+// append passes on those of some events in a row, up to a point, that are new;
+// false means that the log must be read, because events before them are missing
+// or were not what is there.
+func (h *hub) append(events []storage.Event, last point) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for len(events) > 0 && events[0].KV.Revision <= h.last {
+	for len(events) > 0 && events[0].KV.Revision <= h.last.revision {
 		events = events[1:]
 	}
-	if len(events) == 0 {
-		return true
+	if last.revision == h.last.revision && h.last.batch == 0 {
+		h.last = last
 	}
-	if events[0].KV.Revision != h.last+1 {
+	if len(events) == 0 {
+		return last.revision < h.last.revision || last == h.last
+	}
+	if events[0].KV.Revision != h.last.revision+1 {
 		return false
 	}
-	h.last = events[len(events)-1].KV.Revision
+	h.last = last
 	h.keep(events)
 	for w := range h.live {
 		h.deliver(w, events)
@@ -87,7 +91,7 @@ func (h *hub) keep(events []storage.Event) {
 func (h *hub) join(w *watcher, after int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	missing := h.last - after
+	missing := h.last.revision - after
 	if missing > int64(len(h.ring)) {
 		return false
 	}
@@ -109,18 +113,18 @@ func (h *hub) leave(w *watcher) {
 // deliver queues what a watch asked for among the latest events. The caller
 // holds mu.
 func (h *hub) deliver(w *watcher, events []storage.Event) {
-	batch := storage.Batch{Revision: h.last}
+	batch := storage.Batch{Revision: h.last.revision}
 	for _, e := range events {
 		if e.KV.Revision > w.told && strings.HasPrefix(e.KV.Key, w.request.Prefix) {
 			batch.Events = append(batch.Events, e)
 		}
 	}
-	if h.last <= w.told || len(batch.Events) == 0 && (!w.request.Progress || len(w.batches) > 0) {
+	if h.last.revision <= w.told || len(batch.Events) == 0 && (!w.request.Progress || len(w.batches) > 0) {
 		return
 	}
 	select {
 	case w.batches <- batch:
-		w.told = h.last
+		w.told = h.last.revision
 	default:
 		h.cut(w, fmt.Errorf("%d batches unread: %w", len(w.batches), storage.ErrSlow))
 	}
@@ -132,9 +136,9 @@ func (h *hub) progress() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.live {
-		if w.request.Progress && len(w.batches) == 0 && h.last >= w.told {
-			w.batches <- storage.Batch{Revision: h.last}
-			w.told = h.last
+		if w.request.Progress && len(w.batches) == 0 && h.last.revision >= w.told {
+			w.batches <- storage.Batch{Revision: h.last.revision}
+			w.told = h.last.revision
 		}
 	}
 }
@@ -147,16 +151,6 @@ func (h *hub) cut(w *watcher, reason error) {
 
 var errRewound = fmt.Errorf("the database has lost revisions that were seen here, as after a fail-over to a standby that lagged behind: %w", storage.ErrFutureRevision)
 
-// latest is the newest event the hub knows.
-func (h *hub) latest() (storage.Event, bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.ring) == 0 {
-		return storage.Event{}, false
-	}
-	return h.ring[len(h.ring)-1], true
-}
-
 // restart goes on at a revision that does not follow the last one, and so ends
 // all watches for a reason.
 func (h *hub) restart(revision int64, reason error) {
@@ -165,7 +159,7 @@ func (h *hub) restart(revision int64, reason error) {
 	for w := range h.live {
 		h.cut(w, reason)
 	}
-	h.last, h.ring, h.bytes = revision, nil, 0
+	h.last, h.ring, h.bytes = point{revision: revision}, nil, 0
 	close(h.moved)
 	h.moved = make(chan struct{})
 }
@@ -174,7 +168,7 @@ func (h *hub) restart(revision int64, reason error) {
 func (h *hub) wait(revision int64) <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.last > revision {
+	if h.last.revision > revision {
 		passed := make(chan struct{})
 		close(passed)
 		return passed

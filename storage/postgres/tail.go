@@ -46,13 +46,12 @@ func (s *store) catchUp() error {
 			}
 			s.hub.restart(now.revision, err)
 			return nil
+		case errors.Is(err, errRewound):
+			return s.rewind(s.ctx)
 		case err != nil:
 			return err
-		case next < at:
-			// Unless the hub moved meanwhile, the database went back.
-			return s.verify(s.ctx)
 		}
-		s.hub.append(events)
+		s.hub.append(events, next)
 		if len(events) < eventsAtOnce {
 			return nil
 		}
@@ -90,9 +89,7 @@ func (s *store) listen() error {
 	if _, err := conn.Exec(s.ctx, `LISTEN `+pgx.Identifier{s.channel}.Sanitize()); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	if err := s.verify(s.ctx); err != nil {
-		return err
-	}
+	// What was missed meanwhile is in the log, if that is still the same.
 	signal(s.nudge)
 	for {
 		if err := s.notified(conn); err != nil {
@@ -120,29 +117,13 @@ func (s *store) notified(conn *pgx.Conn) error {
 	return err
 }
 
-// verify makes sure that the database still has the history that was seen
-// here, after a connection was lost: a standby that took over may have less.
-func (s *store) verify(ctx context.Context) error {
-	seen, any := s.hub.latest()
-	at := s.hub.position()
+// rewind starts over where the database is: what was seen here is not its past.
+func (s *store) rewind(ctx context.Context) error {
 	now, err := s.state(ctx)
 	if err != nil {
 		return err
 	}
-	if now.revision >= at && any && seen.KV.Revision > now.compacted {
-		same := false
-		err := s.pool.QueryRow(ctx, `SELECT key = $2 AND deleted = $3 FROM yare_revisions WHERE revision = $1`,
-			seen.KV.Revision, []byte(seen.KV.Key), seen.Type == storage.Deleted).Scan(&same)
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			return err
-		}
-		if same {
-			return nil
-		}
-	} else if now.revision >= at {
-		return nil
-	}
-	s.config.Logger.Error("all watches start over", "revision", at, "store", now.revision, "err", errRewound)
+	s.config.Logger.Error("all watches start over", "revision", s.hub.position().revision, "store", now.revision, "err", errRewound)
 	s.hub.restart(now.revision, errRewound)
 	s.pages.forget()
 	return nil

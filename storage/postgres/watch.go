@@ -84,8 +84,8 @@ func (w *watcher) run(caller context.Context) error {
 	ctx, cancel := context.WithCancel(caller)
 	defer cancel()
 	defer context.AfterFunc(w.store.ctx, cancel)()
-	for at := w.request.After; ; {
-		if !w.request.Previous && w.store.hub.join(w, at) {
+	for at := (point{revision: w.request.After}); ; {
+		if !w.request.Previous && w.store.hub.join(w, at.revision) {
 			return w.live(ctx, caller)
 		}
 		next, err := w.advance(ctx, at)
@@ -118,14 +118,14 @@ func (w *watcher) reason(caller context.Context, err error) error {
 
 // advance delivers what the log has after a revision, once it has something,
 // and returns where that ends.
-func (w *watcher) advance(ctx context.Context, at int64) (int64, error) {
+func (w *watcher) advance(ctx context.Context, at point) (point, error) {
 	idle := w.store.config.Clock.NewTimer(progressInterval)
 	defer idle.Stop()
 	select {
-	case <-w.store.hub.wait(at):
+	case <-w.store.hub.wait(at.revision):
 	case <-idle.C():
 		// Nothing new: a sign of life, if it is wanted.
-		return at, w.send(ctx, storage.Batch{Revision: at})
+		return at, w.send(ctx, storage.Batch{Revision: at.revision})
 	case <-ctx.Done():
 		return at, ctx.Err()
 	}
@@ -138,10 +138,7 @@ func (w *watcher) advance(ctx context.Context, at int64) (int64, error) {
 	if err != nil {
 		return at, err
 	}
-	if next < at {
-		return at, fmt.Errorf("after revision %d, the store is at %d: %w", at, next, errRewound)
-	}
-	return next, w.send(ctx, storage.Batch{Events: events, Revision: next})
+	return next, w.send(ctx, storage.Batch{Events: events, Revision: next.revision})
 }
 
 // send queues a batch, or progress if it is wanted and nothing else waits. It

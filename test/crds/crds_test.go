@@ -235,6 +235,21 @@ func (s *server) scales(t *testing.T, d manifest, v *apiextensionsv1.CustomResou
 	if replicas, _, _ := unstructured.NestedInt64(now.Object, path...); replicas != 3 {
 		t.Errorf("scaled to 3, %s is %d", v.Subresources.Scale.SpecReplicasPath, replicas)
 	}
+	wish := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": map[string]any{"name": "sample"}, "spec": map[string]any{"replicas": int64(5)},
+	}}
+	if applied, err := s.in(d, v.Name).Apply(t.Context(), "sample", wish, metav1.ApplyOptions{FieldManager: "scaler", Force: true}, "scale"); err != nil {
+		t.Error(err)
+	} else if replicas, _, _ := unstructured.NestedInt64(applied.Object, "spec", "replicas"); replicas != 5 {
+		t.Errorf("applied 5, the scale is %s", text(applied))
+	}
+	if _, err = s.in(d, v.Name).Apply(t.Context(), "sample", wish, metav1.ApplyOptions{FieldManager: "other"}, "scale"); err != nil {
+		t.Errorf("another who wants the same: %v", err)
+	}
+	_ = unstructured.SetNestedField(wish.Object, int64(6), "spec", "replicas")
+	if _, err = s.in(d, v.Name).Apply(t.Context(), "sample", wish, metav1.ApplyOptions{FieldManager: "third"}, "scale"); !apierrors.IsConflict(err) {
+		t.Errorf("another who wants something else: %v", err)
+	}
 }
 
 // isServed looks for the object and for what describes it in a version.

@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/yare-io/yare/storage/postgres/postgrestest"
 	"github.com/yare-io/yare/test/cluster"
 )
 
@@ -32,7 +33,7 @@ func TestThreeServers(t *testing.T) {
 	first := cluster.StartServer(t, lan.NewHost("s1"), "--disable-agent", "--cluster-init")
 	s := &servers{t: t, nodes: map[string]*cluster.Node{"s1": first}}
 	first.Eventually(20*time.Second, func(context.Context) error {
-		_, err := os.Stat(filepath.Join(first.DataDir, "join-server"))
+		_, err := os.Stat(filepath.Join(first.DataDir, "join"))
 		return err
 	})
 	s.refuses(lan.NewHost("x"))
@@ -292,4 +293,38 @@ func (s *servers) restore() {
 	}
 	s.write(s3, "after-restore")
 	s.has(s2, "after-restore")
+}
+
+// TestTwoServersOnOneDatabase joins a second server, whose objects are where
+// those of the first one are, and kills the one that leads.
+func TestTwoServersOnOneDatabase(t *testing.T) {
+	database := postgrestest.New(t)
+	lan := cluster.NewLAN(t)
+	at := "--datastore-endpoint=" + database.Schema()
+	first := cluster.StartServer(t, lan.NewHost("s1"), "--disable-agent", at)
+	s := &servers{t: t, nodes: map[string]*cluster.Node{"s1": first}}
+	second := cluster.StartServer(t, lan.NewHost("s2"), append(s.joining(first), at)...)
+	s.write(second, "by-s2")
+	s.has(first, "by-s2")
+	first.Kill()
+	s.takesOver(second, "s1")
+	s.write(second, "while-killed")
+	first.Start()
+	first.WaitReady()
+	s.has(first, "while-killed")
+	// A server that has keys of its own does not belong here.
+	stranger := &cluster.Node{Host: lan.NewHost("x"), DataDir: shortDir(t)}
+	if out, err := s.try(stranger, "server", "--disable-agent", "--advertise-address="+stranger.Address.String(), at); err == nil || !strings.Contains(out, "another authority") {
+		t.Errorf("a server with keys of its own: %v\n%s", err, out)
+	}
+}
+
+// shortDir is for sockets, whose paths must be short.
+func shortDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "yare-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }

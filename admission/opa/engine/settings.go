@@ -59,6 +59,41 @@ type Gatekeeper struct {
 	Manifests []string `json:"manifests,omitempty"`
 	// API makes those count that are stored in the API.
 	API bool `json:"api,omitempty"`
+	// AuditIntervalSeconds is from one audit of what exists to the next: 60 when
+	// not set; 0 turns audits off. Only with API.
+	AuditIntervalSeconds *int `json:"auditIntervalSeconds,omitempty"`
+	// ViolationsLimit is how many violations the status of a constraint shows: 20
+	// when zero, at most 500.
+	ViolationsLimit int `json:"violationsLimit,omitempty"`
+}
+
+const (
+	defaultAudit      = 60
+	defaultViolations = 20
+	mostViolations    = 500
+)
+
+func (g *Gatekeeper) complete() error {
+	if !g.API && len(g.Manifests) == 0 {
+		return errors.New("gatekeeper: api or manifests is needed")
+	}
+	if g.AuditIntervalSeconds == nil {
+		g.AuditIntervalSeconds = new(int)
+		*g.AuditIntervalSeconds = defaultAudit
+	}
+	if g.ViolationsLimit == 0 {
+		g.ViolationsLimit = defaultViolations
+	}
+	if *g.AuditIntervalSeconds < 0 || g.ViolationsLimit < 0 || g.ViolationsLimit > mostViolations {
+		return fmt.Errorf("gatekeeper: auditIntervalSeconds must not be negative, violationsLimit from 0 to %d", mostViolations)
+	}
+	return nil
+}
+
+// AuditInterval is from the end of one audit to the start of the next; zero:
+// none.
+func (g *Gatekeeper) AuditInterval() time.Duration {
+	return time.Duration(*g.AuditIntervalSeconds) * time.Second
 }
 
 // Resource names a resource that policies see.
@@ -117,8 +152,10 @@ func (s *Settings) complete() error {
 			return errors.New("data: every entry needs a resource")
 		}
 	}
-	if s.Gatekeeper != nil && !s.Gatekeeper.API && len(s.Gatekeeper.Manifests) == 0 {
-		return errors.New("gatekeeper: api or manifests is needed")
+	if s.Gatekeeper != nil {
+		if err := s.Gatekeeper.complete(); err != nil {
+			return err
+		}
 	}
 	return s.Scope.Complete()
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/yare-io/yare/admission/policy"
 )
 
 // Action is what a violation leads to.
@@ -21,8 +23,11 @@ const (
 	scoped Action = "scoped"
 )
 
-// enforcementPoint is what this admission is called in scoped actions.
-const enforcementPoint = "validation.gatekeeper.sh"
+// The enforcement points of scoped actions that there are here.
+const (
+	webhookPoint = "validation.gatekeeper.sh"
+	auditPoint   = "audit.gatekeeper.sh"
+)
 
 type constraintSpec struct {
 	EnforcementAction        Action `json:"enforcementAction"`
@@ -39,9 +44,13 @@ type constraintSpec struct {
 // constraint is what a template is asked with.
 type constraint struct {
 	kind, name string
-	actions    []Action
-	match      match
-	parameters ast.Value
+	object     *unstructured.Unstructured
+	// actions are those of admission, audited those of the audit.
+	actions, audited []Action
+	match            match
+	parameters       ast.Value
+	// expressions are set when the template is written in CEL.
+	expressions *policy.Expressions
 }
 
 // id names a constraint among all.
@@ -50,16 +59,15 @@ func (c *constraint) id() string { return c.kind + "/" + c.name }
 // parseConstraint reads a constraint of any kind.
 func parseConstraint(object *unstructured.Unstructured) (*constraint, error) {
 	var spec constraintSpec
-	raw, err := json.Marshal(object.Object["spec"])
+	err := specOf(object, &spec)
 	if err != nil {
 		return nil, err
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	if err := decoder.Decode(&spec); err != nil {
+	c := &constraint{kind: object.GetKind(), name: object.GetName(), object: object, match: spec.Match, parameters: ast.NewObject()}
+	if c.actions, err = spec.actions(webhookPoint); err != nil {
 		return nil, err
 	}
-	c := &constraint{kind: object.GetKind(), name: object.GetName(), match: spec.Match, parameters: ast.NewObject()}
-	if c.actions, err = spec.actions(); err != nil {
+	if c.audited, err = spec.actions(auditPoint); err != nil {
 		return nil, err
 	}
 	if err := c.match.compile(); err != nil {
@@ -73,8 +81,8 @@ func parseConstraint(object *unstructured.Unstructured) (*constraint, error) {
 	return c, nil
 }
 
-// actions are those for admission.
-func (s *constraintSpec) actions() ([]Action, error) {
+// actions are those of an enforcement point.
+func (s *constraintSpec) actions(at string) ([]Action, error) {
 	switch s.EnforcementAction {
 	case "":
 		return []Action{Deny}, nil
@@ -90,7 +98,7 @@ func (s *constraintSpec) actions() ([]Action, error) {
 			return nil, fmt.Errorf("there is no scoped action %q, only deny, warn and dryrun", one.Action)
 		}
 		for _, point := range one.EnforcementPoints {
-			if (point.Name == "*" || point.Name == enforcementPoint) && !slices.Contains(found, one.Action) {
+			if (point.Name == "*" || point.Name == at) && !slices.Contains(found, one.Action) {
 				found = append(found, one.Action)
 			}
 		}

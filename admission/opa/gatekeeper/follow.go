@@ -18,10 +18,13 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// Follower keeps a checker's library as templates and constraints are: those of
-// files, and those that the API has.
+// Follower keeps a checker's library as Gatekeeper's objects are: those of files,
+// and those that the API has. Into the status of the latter it writes whether
+// they are in force.
 type Follower struct {
 	Checker *Checker
+	// ID names this server in the status of objects.
+	ID string
 	// Store is where templates find data.inventory.
 	Store storage.Store
 	// Manifests are files and directories; may be empty.
@@ -39,7 +42,7 @@ type Follower struct {
 const followEvery = 2 * time.Second
 
 var (
-	templateResource    = schema.GroupVersionResource{Group: TemplateGroup, Version: "v1", Resource: "constrainttemplates"}
+	templateResource    = definitions[0].resource()
 	definitionResource  = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 	constraintsVersion  = "v1beta1"
 	constraintsResource = func(kind string) schema.GroupVersionResource {
@@ -89,17 +92,20 @@ func (f *Follower) refresh(ctx context.Context) error {
 	}
 	f.Checker.Use(library)
 	f.seen = now
+	if f.Client != nil {
+		f.report(ctx, objects, problems)
+	}
 	f.Logger.Info("Constraints in force", "constraints", library.Len())
 	return nil
 }
 
-// versions tell whether anything has changed. What comes from a file is
-// compared as a whole.
+// versions tell whether anything has changed but a status. What comes from a
+// file is compared as a whole.
 func versions(objects []*unstructured.Unstructured) []string {
 	all := make([]string, len(objects))
 	for i, object := range objects {
-		if version := object.GetResourceVersion(); version != "" {
-			all[i] = fmt.Sprintf("%s/%s/%s", object.GetKind(), object.GetUID(), version)
+		if object.GetUID() != "" {
+			all[i] = fmt.Sprintf("%s/%s/%d", object.GetKind(), object.GetUID(), object.GetGeneration())
 			continue
 		}
 		all[i] = fmt.Sprint(object.Object)
@@ -107,34 +113,49 @@ func versions(objects []*unstructured.Unstructured) []string {
 	return all
 }
 
-// stored reads the templates and constraints of the API, and makes sure that
-// there can be such.
+// stored reads Gatekeeper's objects from the API, and makes sure that there can
+// be such.
 func (f *Follower) stored(ctx context.Context) ([]*unstructured.Unstructured, error) {
-	templates, err := f.list(ctx, templateResource)
-	if err != nil {
-		return nil, err
-	}
-	if templates == nil {
-		return nil, f.define(ctx, templateDefinition())
-	}
-	all := templates
-	for _, object := range templates {
-		kind, _, err := unstructured.NestedString(object.Object, "spec", "crd", "spec", "names", "kind")
-		if err != nil || kind == "" {
-			continue
-		}
-		constraints, err := f.list(ctx, constraintsResource(kind))
+	var all []*unstructured.Unstructured
+	for _, d := range definitions {
+		found, err := f.list(ctx, d.resource())
 		if err != nil {
 			return nil, err
 		}
-		if constraints == nil {
-			if err := f.define(ctx, constraintDefinition(kind, object)); err != nil {
-				f.Logger.Error("No constraints can be made of a template", "template", object.GetName(), "err", err)
+		if found == nil {
+			if err := f.define(ctx, d.definition()); err != nil {
+				return nil, err
 			}
+		}
+		all = append(all, found...)
+	}
+	for _, object := range slices.Clone(all) {
+		if object.GetKind() != "ConstraintTemplate" {
+			continue
+		}
+		constraints, err := f.constraints(ctx, object)
+		if err != nil {
+			return nil, err
 		}
 		all = append(all, constraints...)
 	}
 	return all, nil
+}
+
+// constraints are those of a template.
+func (f *Follower) constraints(ctx context.Context, template *unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	kind, _, err := unstructured.NestedString(template.Object, "spec", "crd", "spec", "names", "kind")
+	if err != nil || kind == "" {
+		return nil, nil
+	}
+	found, err := f.list(ctx, constraintsResource(kind))
+	if err != nil || found != nil {
+		return found, err
+	}
+	if err := f.define(ctx, constraintDefinition(kind, template)); err != nil {
+		f.Logger.Error("No constraints can be made of a template", "template", template.GetName(), "err", err)
+	}
+	return nil, nil
 }
 
 // list returns nil when there is no such resource.

@@ -6,110 +6,40 @@ package gatekeeper
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/yare-io/yare/admission"
+	"github.com/yare-io/yare/admission/opa/review"
 )
 
 // Library is a set of templates and constraints, compiled. It is immutable.
 type Library struct {
 	query       *rego.PreparedEvalQuery
+	templates   map[string]*template
 	constraints map[string]*constraint
 	// byKind are the constraints that name kinds, by each of these; those that
 	// do not are under "".
 	byKind map[string][]*constraint
+	// mutators are in the order in which they are applied.
+	mutators []*mutator
+	settings settings
 }
 
 // Violation is what a constraint says against an object.
 type Violation struct {
-	Kind, Name string
-	Message    string
-	Actions    []Action
+	*constraint
+	Message string
 }
 
-// Problem is what is wrong with a template or constraint.
-type Problem struct {
-	Object *unstructured.Unstructured
-	Err    error
-}
-
-// Error implements error.
-func (p Problem) Error() string {
-	return fmt.Sprintf("%s %s: %v", p.Object.GetKind(), p.Object.GetName(), p.Err)
-}
-
-// Compiler makes libraries.
-type Compiler struct {
-	// Store is where policies read data.inventory.
-	Store storage.Store
-	// AsWritten leaves the rules of templates as they are, so that a trace shows
-	// them; else they are evaluated as far as a constraint's parameters decide.
-	AsWritten bool
-}
-
-// Compile makes a library of templates and constraints. Objects that are wrong
-// are left out of it, each with a problem; the rest is in force. An error means
-// that there is no library.
-func (c Compiler) Compile(ctx context.Context, objects []*unstructured.Unstructured) (*Library, []Problem, error) {
-	var problems []Problem
-	templates := map[string]*template{}
-	for _, object := range objects {
-		if object.GroupVersionKind().Group != TemplateGroup {
-			continue
-		}
-		parsed, err := parseTemplate(object)
-		if err != nil {
-			problems = append(problems, Problem{object, err})
-			continue
-		}
-		parsed.special = parsed.special && !c.AsWritten
-		templates[parsed.kind] = parsed
-	}
-	library := &Library{constraints: map[string]*constraint{}, byKind: map[string][]*constraint{}}
-	modules := map[string]*ast.Module{}
-	for _, object := range objects {
-		if object.GroupVersionKind().Group != ConstraintGroup {
-			continue
-		}
-		if err := library.add(ctx, object, templates, modules); err != nil {
-			problems = append(problems, Problem{object, err})
-		}
-	}
-	return library, problems, library.prepare(ctx, modules, c.Store)
-}
-
-// add reads a constraint, and adds to the modules what it is asked by.
-func (l *Library) add(ctx context.Context, object *unstructured.Unstructured, templates map[string]*template, modules map[string]*ast.Module) error {
-	of := templates[object.GetKind()]
-	if of == nil {
-		return errors.New("there is no working ConstraintTemplate of this kind")
-	}
-	parsed, err := parseConstraint(object)
-	if err != nil {
-		return err
-	}
-	if l.constraints[parsed.id()] != nil {
-		return errors.New("there are two of this name")
-	}
-	rules, err := rulesFor(ctx, of, parsed)
-	if err != nil {
-		return err
-	}
-	maps.Copy(modules, of.modules)
-	maps.Copy(modules, rules)
-	l.constraints[parsed.id()] = parsed
-	for _, kind := range parsed.match.kindNames() {
-		l.byKind[kind] = append(l.byKind[kind], parsed)
-	}
-	return nil
-}
+// Synced are the kinds that a Config and SyncSets make visible as data.inventory.
+func (l *Library) Synced() []schema.GroupVersionKind { return l.settings.synced }
 
 // Len is how many constraints there are.
 func (l *Library) Len() int { return len(l.constraints) }
@@ -165,32 +95,63 @@ type evaluator interface {
 	Evaluate(ctx context.Context, query rego.PreparedEvalQuery, input ast.Value) (rego.ResultSet, error)
 }
 
-// ask evaluates the constraints that concern the subject. request is an
-// AdmissionReview's request; it is asked for when any does.
-func (l *Library) ask(ctx context.Context, e evaluator, s *subject, request func() (ast.Value, error)) ([]Violation, error) {
-	asked := make([]*ast.Term, 0, len(l.constraints))
+// concerned are the constraints to ask about the subject.
+func (l *Library) concerned(s *subject, actions func(*constraint) []Action) []*constraint {
+	var asked []*constraint
 	for _, candidates := range [][]*constraint{l.byKind[s.kind.Kind], l.byKind[""]} {
 		for _, c := range candidates {
-			if len(c.actions) > 0 && c.match.matches(s) {
-				asked = append(asked, ast.StringTerm(c.id()))
+			if len(actions(c)) > 0 && c.match.matches(s) {
+				asked = append(asked, c)
 			}
 		}
 	}
-	if len(asked) == 0 {
-		return nil, nil
+	return asked
+}
+
+// ask evaluates constraints that concern the subject. The review is the
+// request's; it is made only when there is something to ask.
+func (l *Library) ask(ctx context.Context, e evaluator, asked []*constraint, a *admission.Attributes, s *subject, r *review.Review) ([]Violation, error) {
+	var rego []*ast.Term
+	var native []*constraint
+	for _, c := range asked {
+		if c.expressions != nil {
+			native = append(native, c)
+		} else {
+			rego = append(rego, ast.StringTerm(c.id()))
+		}
 	}
-	review, err := request()
+	var found []Violation
+	if len(native) > 0 {
+		said, err := askExpressions(ctx, native, a, s)
+		if err != nil {
+			return nil, err
+		}
+		found = said
+	}
+	if len(rego) > 0 {
+		said, err := l.askRego(ctx, e, rego, a, r)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, said...)
+	}
+	slices.SortFunc(found, func(a, b Violation) int { return strings.Compare(a.id()+"\x00"+a.Message, b.id()+"\x00"+b.Message) })
+	return found, nil
+}
+
+func (l *Library) askRego(ctx context.Context, e evaluator, asked []*ast.Term, a *admission.Attributes, r *review.Review) ([]Violation, error) {
+	request, err := asGatekeeper(a, r)
 	if err != nil {
 		return nil, err
 	}
-	results, err := e.Evaluate(ctx, *l.query, ast.LazyObject(map[string]any{"review": review, "asked": ast.NewArray(asked...)}))
+	results, err := e.Evaluate(ctx, *l.query, ast.LazyObject(map[string]any{"review": request, "asked": ast.NewArray(asked...)}))
 	if err != nil {
 		return nil, err
 	}
 	return l.violations(results)
 }
 
-// violations reads the results, ordered by kind, name and message.
+// violations reads the results.
 func (l *Library) violations(results rego.ResultSet) ([]Violation, error) {
 	var found []Violation
 	for _, result := range results {
@@ -200,16 +161,12 @@ func (l *Library) violations(results rego.ResultSet) ([]Violation, error) {
 			if !ok || len(cells) != 2 || l.constraints[fmt.Sprint(cells[0])] == nil {
 				return nil, fmt.Errorf("unexpected result of constraints: %v", row)
 			}
-			c := l.constraints[fmt.Sprint(cells[0])]
-			v := Violation{Kind: c.kind, Name: c.name, Message: fmt.Sprint(cells[1]), Actions: c.actions}
+			v := Violation{constraint: l.constraints[fmt.Sprint(cells[0])], Message: fmt.Sprint(cells[1])}
 			if v.Message == "" {
-				v.Message = "refused by " + c.id()
+				v.Message = "refused by " + v.id()
 			}
 			found = append(found, v)
 		}
 	}
-	slices.SortFunc(found, func(a, b Violation) int {
-		return strings.Compare(a.Kind+"\x00"+a.Name+"\x00"+a.Message, b.Kind+"\x00"+b.Name+"\x00"+b.Message)
-	})
 	return found, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -17,7 +18,7 @@ import (
 // maxManifest bounds one file of manifests, in bytes.
 const maxManifest = 16 << 20
 
-// ReadManifests reads the templates and constraints in files, and in the YAML
+// ReadManifests reads Gatekeeper's objects in files, and in the YAML
 // and JSON files below directories. Other objects in them are passed over.
 func ReadManifests(paths ...string) ([]*unstructured.Unstructured, error) {
 	var all []*unstructured.Unstructured
@@ -63,7 +64,7 @@ func readManifest(path string) ([]*unstructured.Unstructured, error) {
 		if err != nil {
 			return nil, err
 		}
-		if group := object.GroupVersionKind().Group; group == TemplateGroup || group == ConstraintGroup {
+		if strings.HasSuffix(object.GroupVersionKind().Group, ".gatekeeper.sh") {
 			all = append(all, object)
 		}
 	}

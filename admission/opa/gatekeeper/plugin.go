@@ -12,9 +12,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/admission/opa/review"
+	"github.com/yare-io/yare/admission/opa/verdict"
 )
 
 // Checker asks the library that is in force. Its methods may be called
@@ -29,6 +32,15 @@ func NewChecker(e evaluator) *Checker { return &Checker{evaluator: e} }
 
 // Use puts a library in force.
 func (c *Checker) Use(l *Library) { c.library.Store(l) }
+
+// Synced are the kinds that Gatekeeper's objects make visible as
+// data.inventory.
+func (c *Checker) Synced() []schema.GroupVersionKind {
+	if library := c.library.Load(); library != nil {
+		return library.Synced()
+	}
+	return nil
+}
 
 // Ready reports whether there is a library.
 func (c *Checker) Ready() bool { return c.library.Load() != nil }
@@ -49,10 +61,12 @@ func (c *Checker) Check(ctx context.Context, a *admission.Attributes, namespace 
 	if library == nil {
 		return nil, errors.New("the constraints are not loaded yet")
 	}
-	if library.Len() == 0 || !Concerns(a) {
+	if library.Len() == 0 || !Concerns(a) || library.settings.excludes(webhook, a.ObjectNamespace()) {
 		return nil, nil
 	}
-	found, err := library.ask(ctx, c.evaluator, subjectOf(a, namespace), func() (ast.Value, error) { return asGatekeeper(a, r) })
+	s := subjectOf(a, namespace)
+	asked := library.concerned(s, func(c *constraint) []Action { return c.actions })
+	found, err := library.ask(ctx, c.evaluator, asked, a, s, r)
 	if err != nil {
 		return nil, err
 	}
@@ -84,18 +98,43 @@ func asGatekeeper(a *admission.Attributes, r *review.Review) (ast.Value, error) 
 	return ast.LazyObject(shown), nil
 }
 
+// Mutate changes the object as mutators say. After an error it is unchanged.
+func (c *Checker) Mutate(a *admission.Attributes, namespace *corev1.Namespace) error {
+	library := c.library.Load()
+	if library == nil || len(library.mutators) == 0 || a.Object == nil || !Concerns(a) ||
+		library.settings.excludes(mutating, a.ObjectNamespace()) {
+		return nil
+	}
+	plain, err := review.Plain(a.Object, a.Kind)
+	if err != nil {
+		return err
+	}
+	object := runtime.DeepCopyJSON(plain.(map[string]any))
+	applied, err := library.mutate(subjectOf(a, namespace), a.Operation, object)
+	if err != nil || len(applied) == 0 {
+		return err
+	}
+	changed, err := verdict.Replace(a.Object, object)
+	if err != nil {
+		return fmt.Errorf("the object as the mutators %s make it: %w", strings.Join(applied, ", "), err)
+	}
+	a.Object = changed
+	a.Annotate("gatekeeper.admission.yare.io/mutated", strings.Join(applied, "\n"))
+	return nil
+}
+
 // enforce returns what is denied.
 func enforce(a *admission.Attributes, found []Violation) []string {
 	var denied, noted []string
 	for _, v := range found {
-		text := fmt.Sprintf("[%s] %s", v.Name, v.Message)
-		if slices.Contains(v.Actions, Deny) {
+		text := fmt.Sprintf("[%s] %s", v.name, v.Message)
+		if slices.Contains(v.actions, Deny) {
 			denied = append(denied, text)
 		}
-		if slices.Contains(v.Actions, Warn) {
+		if slices.Contains(v.actions, Warn) {
 			a.Warn(text)
 		}
-		noted = append(noted, v.Kind+" "+text)
+		noted = append(noted, v.kind+" "+text)
 	}
 	if len(noted) > 0 {
 		a.Annotate("gatekeeper.admission.yare.io/violations", strings.Join(noted, "\n"))

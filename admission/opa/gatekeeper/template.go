@@ -8,12 +8,8 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-)
 
-// Groups of Gatekeeper's API.
-const (
-	TemplateGroup   = "templates.gatekeeper.sh"
-	ConstraintGroup = "constraints.gatekeeper.sh"
+	"github.com/yare-io/yare/admission/policy"
 )
 
 // templateSpec is what matters here of a ConstraintTemplate's spec.
@@ -30,14 +26,17 @@ type templateSpec struct {
 		Rego   string   `json:"rego"`
 		Libs   []string `json:"libs"`
 		Code   []struct {
-			Engine string `json:"engine"`
-			Source struct {
-				Rego    string   `json:"rego"`
-				Libs    []string `json:"libs"`
-				Version string   `json:"version"`
-			} `json:"source"`
+			Engine string          `json:"engine"`
+			Source json.RawMessage `json:"source"`
 		} `json:"code"`
 	} `json:"targets"`
+}
+
+// regoSource is a template's code for the engine Rego.
+type regoSource struct {
+	Rego    string   `json:"rego"`
+	Libs    []string `json:"libs"`
+	Version string   `json:"version"`
 }
 
 // admissionTarget is the only target that there is in Kubernetes.
@@ -52,6 +51,8 @@ type template struct {
 	compiler *ast.Compiler
 	// special: its rules may be evaluated as far as parameters decide.
 	special bool
+	// expressions are there, instead of all above, when it is written in CEL.
+	expressions *policy.Expressions
 }
 
 // source is the Rego of a template.
@@ -64,21 +65,32 @@ type source struct {
 // parseTemplate reads a ConstraintTemplate.
 func parseTemplate(object *unstructured.Unstructured) (*template, error) {
 	var spec templateSpec
-	raw, err := json.Marshal(object.Object["spec"])
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(raw, &spec); err != nil {
+	if err := specOf(object, &spec); err != nil {
 		return nil, err
 	}
 	kind := spec.CRD.Spec.Names.Kind
 	if kind == "" || object.GetName() != strings.ToLower(kind) {
 		return nil, fmt.Errorf("its name must be its kind %q in lower case", kind)
 	}
-	found, err := spec.source()
+	if len(spec.Targets) != 1 || spec.Targets[0].Target != admissionTarget {
+		return nil, fmt.Errorf("it must have the one target %s", admissionTarget)
+	}
+	engines := map[string]json.RawMessage{}
+	for _, code := range spec.Targets[0].Code {
+		engines[code.Engine] = code.Source
+	}
+	if raw, ok := engines["K8sNativeValidation"]; ok {
+		expressions, err := parseExpressions(raw)
+		return &template{kind: kind, expressions: expressions}, err
+	}
+	found, err := spec.source(engines["Rego"])
 	if err != nil {
 		return nil, err
 	}
+	return newTemplate(kind, found)
+}
+
+func newTemplate(kind string, found source) (*template, error) {
 	t := &template{kind: kind, modules: map[string]*ast.Module{}}
 	if err := t.add("template", found.rego, found.version); err != nil {
 		return nil, err
@@ -92,32 +104,31 @@ func parseTemplate(object *unstructured.Unstructured) (*template, error) {
 		return nil, err
 	}
 	t.special = canSpecialize(t.modules)
+	var err error
 	t.compiler, err = compileModules(t.modules)
 	return t, err
 }
 
 // source picks the Rego of the one target.
-func (s *templateSpec) source() (source, error) {
-	if len(s.Targets) != 1 || s.Targets[0].Target != admissionTarget {
-		return source{}, fmt.Errorf("it must have the one target %s", admissionTarget)
-	}
-	target := s.Targets[0]
-	for _, code := range target.Code {
-		if code.Engine != "Rego" {
-			continue
+func (s *templateSpec) source(raw json.RawMessage) (source, error) {
+	if raw == nil {
+		target := s.Targets[0]
+		if target.Rego == "" {
+			return source{}, errors.New("it has neither Rego nor K8sNativeValidation")
 		}
-		switch code.Source.Version {
-		case "", "v0":
-			return source{code.Source.Rego, code.Source.Libs, ast.RegoV0}, nil
-		case "v1":
-			return source{code.Source.Rego, code.Source.Libs, ast.RegoV1}, nil
-		}
-		return source{}, fmt.Errorf("there is no version %q of Rego, only v0 and v1", code.Source.Version)
+		return source{target.Rego, target.Libs, ast.RegoV0}, nil
 	}
-	if target.Rego == "" {
-		return source{}, errors.New("it has no Rego; templates in CEL alone are not supported")
+	var code regoSource
+	if err := json.Unmarshal(raw, &code); err != nil {
+		return source{}, err
 	}
-	return source{target.Rego, target.Libs, ast.RegoV0}, nil
+	switch code.Version {
+	case "", "v0":
+		return source{code.Rego, code.Libs, ast.RegoV0}, nil
+	case "v1":
+		return source{code.Rego, code.Libs, ast.RegoV1}, nil
+	}
+	return source{}, fmt.Errorf("there is no version %q of Rego, only v0 and v1", code.Version)
 }
 
 func (t *template) add(name, text string, version ast.RegoVersion) error {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/yaml"
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/admission/opa"
@@ -42,8 +43,9 @@ type Config struct {
 
 // Trial is a set of policies in force. It is for one goroutine.
 type Trial struct {
-	chain *admission.Chain
-	stop  func() error
+	engine *engine.Engine
+	chain  *admission.Chain
+	stop   func() error
 }
 
 // ErrPolicy is a policy that is wrong.
@@ -53,7 +55,11 @@ var ErrPolicy = errors.New("the policies cannot be used")
 func New(ctx context.Context, c Config) (*Trial, error) {
 	seen := newCluster(c.Cluster)
 	overlay := inventory.New(seen, func() []inventory.Resource { return seen.resources })
-	e, err := engine.New(engine.Config{OPA: c.OPA, Overlay: overlay, Logger: c.Logger})
+	config, err := quiet(c.OPA)
+	if err != nil {
+		return nil, err
+	}
+	e, err := engine.New(engine.Config{OPA: config, Overlay: overlay, Logger: c.Logger})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
@@ -64,12 +70,30 @@ func New(ctx context.Context, c Config) (*Trial, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(ctx) }()
-	t := &Trial{stop: func() error { cancel(); return <-ended }}
+	t := &Trial{engine: e, stop: func() error { cancel(); return <-ended }}
 	if err := ready(ctx, e); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrPolicy, err), t.Close())
 	}
 	t.chain = admission.NewChain(opa.Plugins(e, namespaces{seen}, constraints))
 	return t, nil
+}
+
+// quiet leaves out of a configuration what tells others of decisions, and what
+// keeps bundles.
+func quiet(config []byte) ([]byte, error) {
+	all := map[string]any{}
+	if err := yaml.UnmarshalStrict(config, &all); err != nil {
+		return nil, err
+	}
+	delete(all, "decision_logs")
+	delete(all, "status")
+	bundles, _ := all["bundles"].(map[string]any)
+	for _, bundle := range bundles {
+		if source, ok := bundle.(map[string]any); ok {
+			source["persist"] = false
+		}
+	}
+	return yaml.Marshal(all)
 }
 
 // Close ends what New began.
@@ -128,12 +152,13 @@ func (t *Trial) Ask(ctx context.Context, a *admission.Attributes) Outcome {
 	if a.Object != nil {
 		before = a.Object.DeepCopyObject()
 	}
+	scope := t.engine.Settings().Includes(a)
 	began := time.Now()
 	err := t.chain.Admit(ctx, a)
 	if err == nil {
 		err = t.chain.Validate(ctx, a)
 	}
-	out := Outcome{Refusal: err, Warnings: a.Warnings(), Took: time.Since(began), Asked: len(a.Annotations()) > 0 || err != nil}
+	out := Outcome{Refusal: err, Warnings: a.Warnings(), Took: time.Since(began), Asked: scope}
 	for _, key := range []string{"opa.admission.yare.io/denied", "gatekeeper.admission.yare.io/violations"} {
 		if said := a.Annotations()[key]; said != "" {
 			out.Reasons = append(out.Reasons, strings.Split(said, "\n")...)

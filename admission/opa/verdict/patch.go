@@ -39,9 +39,23 @@ func Apply(operations []Operation, object runtime.Object) (runtime.Object, error
 	if err != nil {
 		return nil, fmt.Errorf("patch: %w", err)
 	}
+	return become(after, object)
+}
+
+// Replace returns an object of the same type with other content. It must be
+// called the same, and must have no unknown fields.
+func Replace(object runtime.Object, content map[string]any) (runtime.Object, error) {
+	after, err := json.Marshal(content)
+	if err != nil {
+		return nil, err
+	}
+	return become(after, object)
+}
+
+func become(after []byte, object runtime.Object) (runtime.Object, error) {
 	changed, err := decode(after, object)
 	if err != nil {
-		return nil, fmt.Errorf("the patched object: %w", err)
+		return nil, fmt.Errorf("the changed object: %w", err)
 	}
 	changed.GetObjectKind().SetGroupVersionKind(object.GetObjectKind().GroupVersionKind())
 	return changed, sameIdentity(object, changed)

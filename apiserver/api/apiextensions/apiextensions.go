@@ -116,7 +116,8 @@ func validate(ctx context.Context, obj runtime.Object) field.ErrorList {
 	if errs != nil {
 		return errs
 	}
-	return withoutMetadata(obj, validation.ValidateCustomResourceDefinition(ctx, d))
+	errs = withoutMetadata(obj, validation.ValidateCustomResourceDefinition(ctx, d))
+	return append(errs, checkPatterns(obj.(*Definition), nil)...)
 }
 
 // withoutMetadata leaves out what is said about metadata of every kind, except
@@ -140,7 +141,8 @@ func validateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorLis
 	if errs != nil {
 		return errs
 	}
-	return withoutMetadata(obj, validation.ValidateCustomResourceDefinitionUpdate(ctx, d, before))
+	errs = withoutMetadata(obj, validation.ValidateCustomResourceDefinitionUpdate(ctx, d, before))
+	return append(errs, checkPatterns(obj.(*Definition), patternsOf(old.(*Definition)))...)
 }
 
 func validateStatusUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {

@@ -18,6 +18,8 @@ type Scalable[T metav1.Object] struct {
 	Read func(T) (wished, observed int32, selector string, err error)
 	// Set changes the wished number. The kind's own generation follows.
 	Set func(obj T, replicas int32)
+	// Path is where the object has its wished number; nil: spec.replicas.
+	Path []string
 }
 
 // Scale returns a scale subresource.
@@ -37,6 +39,7 @@ func Scale[T interface {
 				return nil
 			},
 			Validate: func(o runtime.Object) field.ErrorList { return validateScale(o.(*autoscalingv1.Scale)) },
+			Replicas: s.Path,
 			Columns: []registry.Column{
 				Text("Name", func(s *autoscalingv1.Scale) any { return s.Name }),
 				Integer("Desired", func(s *autoscalingv1.Scale) any { return int64(s.Spec.Replicas) }),

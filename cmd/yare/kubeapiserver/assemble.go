@@ -97,7 +97,9 @@ func (s *Server) assemble(services []netip.Prefix) error {
 		return err
 	}
 	s.loopback.server.Store(s.Server)
-	s.extend()
+	if err := s.extend(); err != nil {
+		return err
+	}
 	if s.gate.policies != nil {
 		if err := s.Metrics().Register(s.gate.policies); err != nil {
 			return err

@@ -31,7 +31,11 @@ func (e *extensions) run(ctx context.Context) error {
 }
 
 // extend makes a server serve custom resources, and what others serve.
-func (s *Server) extend() {
+func (s *Server) extend() error {
+	guard, err := s.options.egress.webhookGuard(s.isOwn)
+	if err != nil {
+		return err
+	}
 	own := map[schema.GroupResource]bool{}
 	for _, row := range s.Rows() {
 		own[row.GroupResource()] = true
@@ -41,9 +45,10 @@ func (s *Server) extend() {
 		Objects:     s.Objects(),
 		SetRows:     func(rows []*registry.Resource) error { return s.SetRows("customresources", rows) },
 		BuiltIn:     func(resource schema.GroupResource) bool { return own[resource] },
-		Caller:      customresource.NewCaller(s.serviceAddress),
+		Caller:      customresource.NewCaller(s.serviceAddress, guard),
 		Logger:      s.logger,
 	})
+	return nil
 }
 
 // aggregate makes the aggregator, which a server needs from its beginning; what

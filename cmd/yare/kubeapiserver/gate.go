@@ -110,9 +110,10 @@ func (o *Options) tokenAudiences() []string {
 }
 
 func (g *gate) newAuthenticator(options *Options, t *Trust, client kubernetes.Interface, factory informers.SharedInformerFactory) (*authn.Authenticator, error) {
+	objects := serviceaccount.NewCachedGetter(client, factory)
 	verifier, err := serviceaccount.NewVerifier(serviceaccount.VerifierConfig{
 		Issuers: []string{options.Issuer}, Keys: t.tokenKeys, Audiences: options.tokenAudiences(),
-		Getter: serviceaccount.NewCachedGetter(client, factory),
+		Getter: objects, NoteUse: objects.Label,
 	})
 	if err != nil {
 		return nil, err

@@ -13,29 +13,35 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// opaOptions are what the flags about OPA set. Without any, there is no OPA.
-type opaOptions struct {
+// OPAOptions are what the flags about OPA set. The zero value is no OPA.
+type OPAOptions struct {
 	configFile string
 	bundles    []string
 	key        string
 	stateDir   string
 }
 
-func (o *opaOptions) add(flags *pflag.FlagSet) {
-	flags.StringVar(&o.configFile, "opa-config-file", "", "OPA's configuration: services, bundles, discovery, keys, decision_logs, status; plugins.kubernetes_admission has the settings of admission")
-	flags.StringSliceVar(&o.bundles, "opa-bundle", nil, "policies to decide on requests by: a directory, a bundle file, or the HTTP(S) URL of one")
-	flags.StringVar(&o.key, "opa-bundle-verification-key", "", "PEM file with the public key by which every --opa-bundle must be signed")
+// Add declares the flags.
+func (o *OPAOptions) Add(flags *pflag.FlagSet) {
+	o.AddSources(flags)
 	flags.StringVar(&o.stateDir, "opa-state-dir", "", "where the last good policy bundles are kept for the next start (default: opa in the data dir)")
 }
 
-func (o *opaOptions) enabled() bool { return o.configFile != "" || len(o.bundles) > 0 }
+// AddSources declares the flags that say where policies come from.
+func (o *OPAOptions) AddSources(flags *pflag.FlagSet) {
+	flags.StringVar(&o.configFile, "opa-config-file", "", "OPA's configuration: services, bundles, discovery, keys, decision_logs, status; plugins.kubernetes_admission has the settings of admission")
+	flags.StringSliceVar(&o.bundles, "opa-bundle", nil, "policies to decide on requests by: a directory, a bundle file, or the HTTP(S) URL of one")
+	flags.StringVar(&o.key, "opa-bundle-verification-key", "", "PEM file with the public key by which every --opa-bundle must be signed")
+}
+
+func (o *OPAOptions) enabled() bool { return o.configFile != "" || len(o.bundles) > 0 }
 
 // flagKey names the key of --opa-bundle-verification-key in the configuration:
 // what opa build calls the key it signs with.
 const flagKey = "default"
 
-// config is OPA's configuration: the file, and in it what the flags say.
-func (o *opaOptions) config() ([]byte, error) {
+// Config is OPA's configuration in YAML: the file, and in it what the flags say.
+func (o *OPAOptions) Config() ([]byte, error) {
 	config := map[string]any{}
 	if o.configFile != "" {
 		raw, err := os.ReadFile(o.configFile)
@@ -67,7 +73,7 @@ func (o *opaOptions) config() ([]byte, error) {
 }
 
 // addBundle adds a bundle, and the service that it comes from.
-func (o *opaOptions) addBundle(config map[string]any, name, location string) error {
+func (o *OPAOptions) addBundle(config map[string]any, name, location string) error {
 	bundle := map[string]any{}
 	if o.key != "" {
 		bundle["signing"] = map[string]any{"keyid": flagKey}

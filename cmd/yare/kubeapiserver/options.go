@@ -70,7 +70,7 @@ type Options struct {
 	flow                          flowOptions
 	audit                         auditOptions
 
-	opa       opaOptions
+	opa       OPAOptions
 	admission admissionOptions
 	egress    egressOptions
 	auth      authOptions
@@ -100,7 +100,7 @@ func (o *Options) Add(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
 	o.flow.add(flags)
 	o.audit.add(flags)
-	o.opa.add(flags)
+	o.opa.Add(flags)
 	o.admission.add(flags)
 	o.egress.add(flags)
 	o.auth.add(flags)

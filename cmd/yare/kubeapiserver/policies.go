@@ -2,6 +2,7 @@ package kubeapiserver
 
 import (
 	"context"
+	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -22,8 +23,10 @@ import (
 // policies are OPA's part of admission; nil when no flag asks for it.
 type policies struct {
 	engine *engine.Engine
-	// constraints is nil when Gatekeeper's objects do not count.
+	// constraints is nil when Gatekeeper's objects do not count, auditor when what
+	// exists is not audited.
 	constraints *gatekeeper.Follower
+	auditor     *gatekeeper.Auditor
 	registry    *prometheus.Registry
 }
 
@@ -34,12 +37,12 @@ func (s *Server) addPolicies(client kubernetes.Interface) error {
 	if !options.enabled() {
 		return nil
 	}
-	config, err := options.config()
+	config, err := options.Config()
 	if err != nil {
 		return err
 	}
 	p := &policies{registry: prometheus.NewRegistry()}
-	cluster := inventory.New(policyObjects{s.loopback}, func() []inventory.Resource { return s.visible(p.engine.Settings().Data) })
+	cluster := inventory.New(policyObjects{s.loopback}, func() []inventory.Resource { return s.visible(p) })
 	p.engine, err = engine.New(engine.Config{
 		OPA: config, StateDir: options.stateDir, Overlay: cluster, Registerer: p.registry, Logger: s.logger,
 	})
@@ -48,7 +51,7 @@ func (s *Server) addPolicies(client kubernetes.Interface) error {
 	}
 	var constraints opa.Constraints
 	if settings := p.engine.Settings().Gatekeeper; settings != nil {
-		if p.constraints, err = s.newConstraints(p.engine, settings, cluster); err != nil {
+		if err := s.newConstraints(p, settings, cluster); err != nil {
 			return err
 		}
 		constraints = p.constraints.Checker
@@ -57,27 +60,38 @@ func (s *Server) addPolicies(client kubernetes.Interface) error {
 	mutator, validator := opa.Plugins(p.engine, namespaces, constraints)
 	s.gate.policies = p
 	s.gate.admission = append(s.gate.admission, admission.Plugin(mutator), validator)
+	if p.constraints != nil {
+		s.gate.admission = append(s.gate.admission, gatekeeper.NewGuard(p.constraints.Checker))
+	}
 	return nil
 }
 
 // newConstraints reads Gatekeeper's objects from files and, if wanted, as the
-// server itself from the API.
-func (s *Server) newConstraints(e *engine.Engine, settings *engine.Gatekeeper, cluster engine.Overlay) (*gatekeeper.Follower, error) {
+// server itself from the API; these are also audited.
+func (s *Server) newConstraints(p *policies, settings *engine.Gatekeeper, cluster engine.Overlay) error {
 	if _, err := gatekeeper.ReadManifests(settings.Manifests...); err != nil {
-		return nil, err
+		return err
 	}
-	follower := &gatekeeper.Follower{
-		Checker: gatekeeper.NewChecker(e), Store: engine.NewStore(cluster), Manifests: settings.Manifests,
+	id, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	p.constraints = &gatekeeper.Follower{
+		Checker: gatekeeper.NewChecker(p.engine), ID: id, Store: engine.NewStore(cluster), Manifests: settings.Manifests,
 		Logger: s.logger.With("component", "gatekeeper"), Clock: clock.RealClock{},
 	}
-	if settings.API {
-		client, err := dynamic.NewForConfig(JSONOnly(s.ConfigFor(apiServerUser(), "yare-gatekeeper")))
-		if err != nil {
-			return nil, err
-		}
-		follower.Client = client
+	if !settings.API {
+		return nil
 	}
-	return follower, nil
+	if p.constraints.Client, err = dynamic.NewForConfig(JSONOnly(s.ConfigFor(apiServerUser(), "yare-gatekeeper"))); err != nil {
+		return err
+	}
+	if interval := settings.AuditInterval(); interval > 0 {
+		p.auditor = &gatekeeper.Auditor{
+			Follower: p.constraints, Existing: policyObjects{s.loopback}, Interval: interval, Limit: settings.ViolationsLimit, Logger: p.constraints.Logger,
+		}
+	}
+	return nil
 }
 
 // run keeps bundles and constraints current until ctx ends.
@@ -86,6 +100,9 @@ func (p *policies) run(ctx context.Context) error {
 	group.Go(func() error { return p.engine.Run(ctx) })
 	if p.constraints != nil {
 		group.Go(func() error { return p.constraints.Run(ctx) })
+	}
+	if p.auditor != nil {
+		group.Go(func() error { return p.auditor.Run(ctx) })
 	}
 	return group.Wait()
 }

@@ -3,11 +3,13 @@ package kubeapiserver
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/yare-io/yare/admission/opa/engine"
+	"github.com/yare-io/yare/admission/opa/gatekeeper"
 	"github.com/yare-io/yare/admission/opa/inventory"
 )
 
@@ -34,19 +36,40 @@ func (o policyObjects) List(ctx context.Context, resource schema.GroupResource, 
 	return server.Objects().List(ctx, resource, namespace)
 }
 
-// visible finds the rows of the resources that policies see; one that is not
-// served, or not any more, is not there for policies either.
-func (s *Server) visible(data []engine.Resource) []inventory.Resource {
-	server := s.loopback.server.Load()
-	if server == nil || len(data) == 0 {
+// Resources implements gatekeeper.Existing.
+func (o policyObjects) Resources() []gatekeeper.ExistingResource {
+	server := o.loopback.server.Load()
+	if server == nil {
 		return nil
 	}
-	found := make([]inventory.Resource, 0, len(data))
+	var stored []gatekeeper.ExistingResource
 	for _, row := range server.Rows() {
-		for _, wanted := range data {
-			if row.Kind.Group == wanted.Group && row.Name == wanted.Resource {
-				found = append(found, inventory.Resource{GroupResource: row.GroupResource(), Kind: row.Kind, Namespaced: row.Namespaced})
-			}
+		if row.StoragePrefix != "" && row.StoredAs == nil {
+			stored = append(stored, gatekeeper.ExistingResource{Resource: row.GroupVersionResource(), Kind: row.Kind})
+		}
+	}
+	return stored
+}
+
+// visible finds the rows of the resources that policies see: those of the
+// settings, and those that Gatekeeper's objects name. One that is not served, or
+// not any more, is not there for policies either.
+func (s *Server) visible(p *policies) []inventory.Resource {
+	server, data := s.loopback.server.Load(), p.engine.Settings().Data
+	var synced []schema.GroupVersionKind
+	if p.constraints != nil {
+		synced = p.constraints.Checker.Synced()
+	}
+	if server == nil || len(data)+len(synced) == 0 {
+		return nil
+	}
+	found := make([]inventory.Resource, 0, len(data)+len(synced))
+	for _, row := range server.Rows() {
+		wanted := slices.Contains(synced, row.Kind) || slices.ContainsFunc(data, func(d engine.Resource) bool {
+			return row.Kind.Group == d.Group && row.Name == d.Resource
+		})
+		if wanted {
+			found = append(found, inventory.Resource{GroupResource: row.GroupResource(), Kind: row.Kind, Namespaced: row.Namespaced})
 		}
 	}
 	return found

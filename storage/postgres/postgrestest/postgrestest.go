@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +19,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/yare-io/yare/storage/faulttest/process"
 )
 
 // Server is a PostgreSQL server that the test owns. Its methods may not be
@@ -29,8 +30,7 @@ type Server struct {
 	credential *syscall.Credential
 	settings   []string
 
-	process *os.Process
-	exited  chan error
+	process *process.Process
 
 	mu      sync.Mutex
 	schemas int
@@ -42,7 +42,12 @@ const startTimeout = time.Minute
 // Main runs a package's tests with one server for all, or skips none and
 // passes nil when PostgreSQL is not installed: New then skips.
 func Main(m *testing.M, share func(*Server)) int {
-	server, err := start()
+	dir, err := shortDir()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	server, err := start(dir)
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		share(nil)
@@ -59,7 +64,17 @@ func Main(m *testing.M, share func(*Server)) int {
 // New starts a server for one test, with settings as postgres -c takes them.
 func New(tb testing.TB, settings ...string) *Server {
 	tb.Helper()
-	server, err := start(settings...)
+	dir, err := shortDir()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return NewIn(tb, dir, settings...)
+}
+
+// NewIn starts a server for one test in a directory, which is removed in the end.
+func NewIn(tb testing.TB, dir string, settings ...string) *Server {
+	tb.Helper()
+	server, err := start(dir, settings...)
 	if errors.Is(err, exec.ErrNotFound) {
 		tb.Skip("PostgreSQL is not installed")
 	}
@@ -70,14 +85,37 @@ func New(tb testing.TB, settings ...string) *Server {
 	return server
 }
 
+// shortDir is a new directory, with a path that leaves room for a socket's.
+func shortDir() (string, error) { return os.MkdirTemp("", "yare-pg") }
+
 // URL of the database, with the schema of that name first in the search path,
 // or the default one when it is empty.
-func (s *Server) URL(schema string) string {
-	query := url.Values{"host": {s.dir}, "user": {"postgres"}}
+func (s *Server) URL(schema string) string { return URLAt(schema, s.dir) }
+
+// URLAt is the URL of a schema where there is a server's socket, or the sockets
+// of several servers, in one of some directories.
+func URLAt(schema string, dirs ...string) string {
+	query := url.Values{"host": {strings.Join(dirs, ",")}, "user": {"postgres"}}
 	if schema != "" {
 		query.Set("search_path", schema)
 	}
 	return "postgres:///postgres?" + query.Encode()
+}
+
+// Dir is where the server has its socket and its data.
+func (s *Server) Dir() string { return s.dir }
+
+// Socket is the name of the socket of a server in a directory.
+func Socket(dir string) string { return filepath.Join(dir, ".s.PGSQL.5432") }
+
+// Exec runs a statement as the owner of everything.
+func (s *Server) Exec(ctx context.Context, statement string) error {
+	conn, err := pgx.Connect(ctx, s.URL(""))
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, statement)
+	return errors.Join(err, conn.Close(ctx))
 }
 
 // Schema is the URL of a schema that nobody else has.
@@ -89,13 +127,7 @@ func (s *Server) Schema() string {
 }
 
 // Kill ends the server as a crash does. Its children notice and go too.
-func (s *Server) Kill() error {
-	if err := s.process.Kill(); err != nil {
-		return err
-	}
-	<-s.exited
-	return nil
-}
+func (s *Server) Kill() error { return s.process.Kill() }
 
 // Pause stops the server's processes where they are, until Resume.
 func (s *Server) Pause() error { return s.signalAll(syscall.SIGSTOP) }
@@ -139,26 +171,45 @@ func (s *Server) Start() error {
 	}
 }
 
-func start(settings ...string) (*Server, error) {
+func start(dir string, settings ...string) (*Server, error) {
+	s, err := prepare(dir, settings...)
+	if err == nil {
+		err = s.initialize()
+	}
+	if err == nil {
+		err = s.Start()
+	}
+	if err != nil {
+		(&Server{dir: dir}).remove()
+		return nil, err
+	}
+	return s, nil
+}
+
+// prepare makes a directory fit for a server, which refuses to run as root.
+func prepare(dir string, settings ...string) (*Server, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
 	}
-	// A socket's path is short.
-	dir, err := os.MkdirTemp("", "yare-pg")
+	s := &Server{dir: dir, bin: bin, settings: settings}
+	if os.Getuid() != 0 {
+		return s, nil
+	}
+	account, err := user.Lookup("postgres")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, bin: bin, settings: settings}
-	if err := s.initialize(); err != nil {
-		s.remove()
+	uid, err := strconv.Atoi(account.Uid)
+	if err != nil {
 		return nil, err
 	}
-	if err := s.Start(); err != nil {
-		s.remove()
+	gid, err := strconv.Atoi(account.Gid)
+	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	s.credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	return s, os.Chown(dir, uid, gid)
 }
 
 func (s *Server) remove() {
@@ -182,26 +233,8 @@ func binaries() (string, error) {
 	return filepath.Dir(path), err
 }
 
-// initialize makes an empty cluster. The server refuses to run as root.
+// initialize makes an empty cluster.
 func (s *Server) initialize() error {
-	if os.Getuid() == 0 {
-		account, err := user.Lookup("postgres")
-		if err != nil {
-			return err
-		}
-		uid, err := strconv.Atoi(account.Uid)
-		if err != nil {
-			return err
-		}
-		gid, err := strconv.Atoi(account.Gid)
-		if err != nil {
-			return err
-		}
-		s.credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if err := os.Chown(s.dir, uid, gid); err != nil {
-			return err
-		}
-	}
 	command := s.command("initdb", "--pgdata", s.data(), "--username", "postgres", "--auth", "trust", "--no-sync", "--encoding", "UTF8", "--locale", "C")
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
@@ -214,7 +247,7 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 func (s *Server) command(name string, args ...string) *exec.Cmd {
 	command := exec.Command(filepath.Join(s.bin, name), args...)
 	command.Dir = s.dir
-	command.SysProcAttr = &syscall.SysProcAttr{Credential: s.credential, Pdeathsig: syscall.SIGKILL}
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: s.credential}
 	return command
 }
 
@@ -231,19 +264,9 @@ func (s *Server) launch() error {
 	defer log.Close()
 	command := s.command("postgres", args...)
 	command.Stdout, command.Stderr = log, log
-	started, exited := make(chan error, 1), make(chan error, 1)
-	go func() {
-		// The server dies with the thread that started it: keep that.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		started <- command.Start()
-		exited <- command.Wait()
-		close(exited)
-	}()
-	if err := <-started; err != nil {
+	if s.process, err = process.Start(command); err != nil {
 		return fmt.Errorf("start postgres: %w", err)
 	}
-	s.process, s.exited = command.Process, exited
 	return s.answers()
 }
 
@@ -258,7 +281,7 @@ func (s *Server) answers() error {
 			return conn.Close(ctx)
 		}
 		select {
-		case exit := <-s.exited:
+		case exit := <-s.process.Exited:
 			log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
 			return fmt.Errorf("postgres ended: %w\n%s", exit, log)
 		case <-ctx.Done():

@@ -1,0 +1,155 @@
+package codec
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// A gzip stream is a sequence of deflate blocks and a check of what they say.
+// Blocks that refer to nothing before them, and end on a byte, can stand
+// anywhere. So an item of a list is compressed once, and lists join what comes
+// of it, as they join the plain bytes.
+
+// Deflated encodes objects as e does, for NewGzipList.
+func Deflated(e runtime.Encoder) runtime.Encoder { return deflatedEncoder{e} }
+
+type deflatedEncoder struct{ runtime.Encoder }
+
+func (d deflatedEncoder) Identifier() runtime.Identifier { return d.Encoder.Identifier() + "/deflate" }
+
+func (d deflatedEncoder) Encode(obj runtime.Object, w io.Writer) error {
+	raw, err := runtime.Encode(d.Encoder, obj)
+	if err != nil {
+		return err
+	}
+	out, err := deflate(raw)
+	if err != nil {
+		return fmt.Errorf("compress %T: %w", obj, err)
+	}
+	_, err = w.Write(out)
+	return err
+}
+
+// deflated is deflate blocks after three numbers about what they hold: its
+// size, its check, and what its size does to the check of what is before it.
+type deflated []byte
+
+const deflatedHead = 12
+
+func (d deflated) size() int      { return int(binary.LittleEndian.Uint32(d)) }
+func (d deflated) check() uint32  { return binary.LittleEndian.Uint32(d[4:]) }
+func (d deflated) shift() uint32  { return binary.LittleEndian.Uint32(d[8:]) }
+func (d deflated) blocks() []byte { return d[deflatedHead:] }
+
+// Many small pieces are compressed, so what a piece costs before its first byte
+// counts: other levels clear large tables.
+var deflaters = sync.Pool{New: func() any {
+	w, _ := flate.NewWriter(io.Discard, flate.BestSpeed)
+	return w
+}}
+
+func deflate(raw []byte) (deflated, error) {
+	var out bytes.Buffer
+	out.Grow(len(raw)/2 + 64)
+	out.Write(make([]byte, deflatedHead))
+	w := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(w)
+	w.Reset(&out)
+	if _, err := w.Write(raw); err != nil {
+		return nil, err
+	}
+	if err := w.Flush(); err != nil { // to a byte, without an end
+		return nil, err
+	}
+	d := bytes.Clone(out.Bytes())
+	binary.LittleEndian.PutUint32(d, uint32(len(raw)))
+	binary.LittleEndian.PutUint32(d[4:], crc32.ChecksumIEEE(raw))
+	binary.LittleEndian.PutUint32(d[8:], shiftOf(len(raw)))
+	return d, nil
+}
+
+// writeGzip writes the list as a gzip stream. What goes around the items is
+// not compressed.
+func (l *List) writeGzip(c *Chunks) {
+	c.Add([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255})
+	check := c.stored(0, l.head)
+	var lead []byte
+	for i := range l.items {
+		if lead = l.lead(lead[:0], i); len(lead) > 0 {
+			check = c.stored(check, lead)
+		}
+		item := deflated(l.items[i])
+		check = multiply(item.shift(), check) ^ item.check()
+		if c.Add(item.blocks()); c.err != nil {
+			return
+		}
+	}
+	check = c.stored(check, l.tail)
+	c.Add([]byte{1, 0, 0, 0xff, 0xff}) // the last block, empty
+	var end [8]byte
+	binary.LittleEndian.PutUint32(end[:], check)
+	binary.LittleEndian.PutUint32(end[4:], uint32(l.size))
+	c.Add(end[:])
+}
+
+// stored adds bytes uncompressed, and returns the check of all up to them.
+func (c *Chunks) stored(check uint32, raw []byte) uint32 {
+	for rest := raw; len(rest) > 0; {
+		n := min(len(rest), 0xffff)
+		var head [5]byte
+		binary.LittleEndian.PutUint16(head[1:], uint16(n))
+		binary.LittleEndian.PutUint16(head[3:], ^uint16(n))
+		c.Add(head[:])
+		c.Add(rest[:n])
+		rest = rest[n:]
+	}
+	return crc32.Update(check, crc32.IEEETable, raw)
+}
+
+// The check is a remainder of polynomials over two elements, modulo that of
+// IEEE 802.3. The check of a and b, one after the other, is that of a times x
+// to the number of bits of b, plus that of b. The highest bit is the lowest
+// power.
+
+// multiply multiplies two polynomials.
+func multiply(a, b uint32) uint32 {
+	var product uint32
+	for ; a != 0; a <<= 1 {
+		if a&(1<<31) != 0 {
+			product ^= b
+		}
+		if b&1 != 0 {
+			b = b>>1 ^ crc32.IEEE
+		} else {
+			b >>= 1
+		}
+	}
+	return product
+}
+
+// squares are x, x², x⁴ and so on.
+var squares = sync.OnceValue(func() (powers [64]uint32) {
+	powers[0] = 1 << 30
+	for i := 1; i < len(powers); i++ {
+		powers[i] = multiply(powers[i-1], powers[i-1])
+	}
+	return powers
+})
+
+// shiftOf is x to the number of bits of n bytes.
+func shiftOf(n int) uint32 {
+	powers, shift := squares(), uint32(1<<31)
+	for i := 3; n > 0; n, i = n>>1, i+1 {
+		if n&1 != 0 {
+			shift = multiply(powers[i], shift)
+		}
+	}
+	return shift
+}
