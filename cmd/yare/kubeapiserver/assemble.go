@@ -93,6 +93,7 @@ func (s *Server) assemble(services []netip.Prefix) error {
 		FlowControl:        flow,
 		CORSAllowedOrigins: origins,
 		Audit:              auditor,
+		Flags:              s.options.shown,
 	})
 	if err != nil {
 		return err

@@ -20,6 +20,8 @@ import (
 // Options are what the flags of kube-apiserver set.
 // Those that other parts of a process have to know are exported.
 type Options struct {
+	// flags are those that set the options, and what else the command has.
+	flags       *pflag.FlagSet
 	bindAddress string
 	// SecurePort is what HTTPS is served on; 0: any free one.
 	SecurePort uint16
@@ -80,6 +82,7 @@ type Options struct {
 
 // Add adds the flags that every server of this binary has.
 func (o *Options) Add(flags *pflag.FlagSet) {
+	o.flags = flags
 	flags.StringVar(&o.bindAddress, "bind-address", "0.0.0.0", "address to listen on")
 	flags.Uint16Var(&o.SecurePort, "secure-port", 6443, "port to serve HTTPS on")
 	flags.StringVar(&o.AdvertiseAddress, "advertise-address", "", "address at which the cluster reaches this server (default: this machine's)")
