@@ -5,11 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
@@ -271,14 +268,9 @@ func (t *stream) partialKind() schema.GroupVersionKind {
 // bookmark tells how far the watch has come, in an object that has nothing
 // else.
 func (t *stream) bookmark(event *cache.Event) ([]byte, error) {
-	obj := t.res.row.New()
-	accessor, err := meta.Accessor(obj)
+	obj, err := bookmarkOf(t.res, event)
 	if err != nil {
 		return nil, err
-	}
-	accessor.SetResourceVersion(strconv.FormatInt(event.Revision, 10))
-	if event.InitialEventsEnd {
-		accessor.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
 	}
 	body, err := t.object(obj, fresh{obj}, !t.headed)
 	if err != nil {

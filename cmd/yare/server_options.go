@@ -47,6 +47,7 @@ func (o *serverOptions) add(flags *pflag.FlagSet) {
 	o.api.Add(flags)
 	o.snapshots.add(flags)
 	o.servers.add(flags)
+	flags.Int64Var(&o.api.Embedded.Quota, "etcd-quota-backend-bytes", 8<<30, "size of the embedded etcd at which it takes deletes only, until there is room again")
 	// Both halves have these; one flag sets them.
 	half := pflag.NewFlagSet("", pflag.ContinueOnError)
 	o.controllers.add(half)
