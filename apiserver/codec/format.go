@@ -10,7 +10,6 @@ package codec
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -62,7 +61,7 @@ func (e bareJSON) Encode(obj runtime.Object, w io.Writer) error {
 
 // Bytes returns what Encode writes.
 func (bareJSON) Bytes(obj runtime.Object) ([]byte, error) {
-	raw, err := json.Marshal(bareContent(obj))
+	raw, err := bareJSONOf(obj)
 	if err != nil {
 		return nil, fmt.Errorf("encode %T as JSON: %w", obj, err)
 	}

@@ -70,6 +70,9 @@ func TestRecord(t *testing.T) {
 	}
 	writes, unusual := 0, 0
 	for _, row := range stored(t) {
+		if row.Name == "customresourcedefinitions" {
+			continue // random bytes are no JSON, which their schemas hold
+		}
 		for _, part := range parts(row) {
 			w := writer{t: t, manager: New(row, part), row: row, random: rand.New(rand.NewSource(seed)), fill: filler(seed)}
 			for range rounds {

@@ -87,6 +87,9 @@ type Cache struct {
 	encodings  *encodings
 	records    *records
 	asking     asking
+	// checkInterval and checked are of the comparison with the store.
+	checkInterval time.Duration
+	checked       func(prefix string, err error)
 
 	// revision up to which every loaded resource knows everything. It only
 	// grows while the store's history is one.
@@ -115,6 +118,8 @@ func New(store storage.Store, logger *slog.Logger, options ...Option) *Cache {
 		records:    newRecords(),
 		resources:  make(map[string][]*Resource),
 		stopped:    make(chan struct{}),
+
+		checkInterval: 5 * time.Minute,
 	}
 	if logger == nil {
 		c.logger = slog.New(slog.DiscardHandler)

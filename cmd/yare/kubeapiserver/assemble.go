@@ -93,6 +93,7 @@ func (s *Server) assemble(services []netip.Prefix) error {
 		FlowControl:        flow,
 		CORSAllowedOrigins: origins,
 		Audit:              auditor,
+		Flags:              s.options.shown,
 	})
 	if err != nil {
 		return err
@@ -106,7 +107,8 @@ func (s *Server) assemble(services []netip.Prefix) error {
 			return err
 		}
 	}
-	return s.Metrics().Register(s.gate.metrics)
+	s.store.Name(s.StoredAt)
+	return errors.Join(s.Metrics().Register(s.store), s.Metrics().Register(s.gate.metrics))
 }
 
 func (s *Server) checkBootstrap(context.Context) error {
