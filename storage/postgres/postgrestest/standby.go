@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func NewStandby(tb testing.TB, primary *Server) *Server {
 // Follow makes a server that does not run the standby of another one, with its
 // data in place of what it had.
 func (s *Server) Follow(primary *Server) error {
+	s.bury()
 	if err := os.RemoveAll(s.data()); err != nil {
 		return err
 	}
@@ -46,6 +48,18 @@ func (s *Server) Follow(primary *Server) error {
 		return err
 	}
 	return s.Start()
+}
+
+// bury ends what a killed server has left behind, which would write into the new
+// data. It waits for a while only: one that nobody reaps stays, but does nothing.
+func (s *Server) bury() {
+	deadline := time.Now().Add(2 * time.Second)
+	for _, pid := range s.orphans {
+		for syscall.Kill(pid, syscall.SIGKILL) == nil && time.Now().Before(deadline) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	s.orphans = nil
 }
 
 func appendTo(path, text string) error {
