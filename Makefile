@@ -53,6 +53,16 @@ bin/yare: $(GO_FILES) go.mod go.sum
 bin/kubectl: cmd/kubectl/main.go go.mod go.sum
 	go build -ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$(VERSION) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37' -o $@ ./cmd/kubectl
 
+# What tests run beside Yare, each a module of its own.
+bin/helm: test/helm/tool/go.mod test/helm/tool/go.sum
+	cd $(<D) && go build -ldflags '-s -w' -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
+
+bin/sample-apiserver: test/aggregation/sample/go.mod test/aggregation/sample/go.sum
+	cd $(<D) && go build -ldflags '-s -w' -o $(CURDIR)/$@ k8s.io/sample-apiserver
+
+bin/metrics-server: test/aggregation/metrics/go.mod test/aggregation/metrics/go.sum
+	cd $(<D) && go build -ldflags '-s -w' -o $(CURDIR)/$@ sigs.k8s.io/metrics-server/cmd/metrics-server
+
 bin/mkimage: $(wildcard cmd/mkimage/*.go)
 	go build -o $@ ./cmd/mkimage
 

@@ -37,8 +37,8 @@ func (s *Server) limitFlow(next http.Handler) http.Handler {
 			return
 		}
 		wish := flowcontrol.Request{User: userOf(r.Context()), Info: info, Load: load{s}}
-		if info.Verb == "list" {
-			wish.Limit = limitOf(r.URL.RawQuery)
+		if info.Verb == "list" || info.Verb == "watch" {
+			wish.Limit, wish.Changes = scopeOf(r.URL.RawQuery)
 		}
 		ticket, err := flow.Enter(r.Context(), &wish)
 		header := w.Header()
@@ -100,27 +100,36 @@ func leaveFlow(ctx context.Context) {
 	}
 }
 
-// limitOf reads the page size out of a query without parsing all of it.
-func limitOf(query string) int64 {
+// scopeOf reads the page size of a list, and whether a watch is told of changes
+// only, out of a query without parsing all of it. A watch from no revision or
+// from 0 begins with the objects that there are.
+func scopeOf(query string) (limit int64, changes bool) {
 	for part := range strings.SplitSeq(query, "&") {
-		if value, ok := strings.CutPrefix(part, "limit="); ok {
+		switch name, value, _ := strings.Cut(part, "="); name {
+		case "limit":
 			n, _ := strconv.ParseInt(value, 10, 64)
-			return max(n, 0)
+			limit = max(n, 0)
+		case "resourceVersion":
+			changes = changes || value != "" && value != "0"
+		case "sendInitialEvents":
+			if value == "true" || value == "1" {
+				return limit, false
+			}
 		}
 	}
-	return 0
+	return limit, changes
 }
 
 // load tells flow control what requests will cost.
 type load struct{ server *Server }
 
 // Objects implements flowcontrol.Load.
-func (l load) Objects(info *request.Info) int {
+func (l load) Objects(info *request.Info) (count int, bytes int64) {
 	res := l.server.set().byName[info.GroupVersionResource()]
 	if res == nil || res.prefix == "" {
-		return 0
+		return 0, 0
 	}
-	return res.objects().Len()
+	return res.objects().Size()
 }
 
 // Watchers implements flowcontrol.Load.

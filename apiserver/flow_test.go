@@ -50,7 +50,7 @@ func TestFlowControlAnswersForTheServer(t *testing.T) {
 	metrics := h.do(t, "GET", "/metrics", "").body
 	for _, want := range []string{
 		`apiserver_flowcontrol_rejected_requests_total{flow_schema="catch-all",priority_level="catch-all",reason="concurrency-limit"} 1`,
-		`apiserver_flowcontrol_current_executing_seats{priority_level="catch-all"} 1`,
+		`apiserver_flowcontrol_current_executing_seats{flow_schema="catch-all",priority_level="catch-all"} 1`,
 		`apiserver_flowcontrol_nominal_limit_seats{priority_level="catch-all"} 1`,
 	} {
 		if !strings.Contains(metrics, want) {

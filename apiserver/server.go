@@ -80,6 +80,9 @@ type Config struct {
 	MaxBodyBytes int64
 	// Timeouts of requests; see Timeouts for what zero means.
 	Timeouts Timeouts
+	// Flags are what /flagz shows: the values by name, secrets left out. nil:
+	// there is no such page.
+	Flags func() map[string]string
 }
 
 // Server is an API server. Make it with New; all methods may be called

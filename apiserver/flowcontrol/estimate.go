@@ -9,11 +9,13 @@ type work struct {
 	linger           time.Duration
 }
 
-// The costs are those of Kubernetes: a seat for each hundred objects that a
-// list reads and for each ten watchers that a write wakes, ten at most; and
-// 5 ms for each of the latter.
+// The costs are those of Kubernetes v1.37: a seat for each 100 kB that a list
+// holds at once, which is no more than 1 MB as lists are read from the cache; and
+// a seat for 5 ms for each ten watchers that a write wakes, in a rectangle of at
+// most ten seats.
 const (
-	objectsPerSeat  = 100
+	bytesPerSeat    = 100_000
+	mostBytesHeld   = 1_000_000
 	watchersPerSeat = 10
 	maxSeats        = 10
 	lingerPerSeat   = 5 * time.Millisecond
@@ -23,30 +25,35 @@ const (
 // so many seats.
 func estimate(r *Request, widest int) work {
 	one := work{seats: 1}
-	if r.Load == nil || !r.Info.IsResource || r.Info.Subresource != "" {
+	if r.Load == nil || !r.Info.IsResource {
 		return one
 	}
 	switch r.Info.Verb {
 	case "list":
 		one.seats = listSeats(r, widest)
 	case "watch":
-		// The seat is for the beginning; the caller gives it back then.
+		// The seats are for the beginning; the caller gives them back then.
+		if !r.Changes {
+			one.seats = listSeats(r, widest)
+		}
 	case "create", "update", "patch", "delete":
-		if n := r.Load.Watchers(r.Info) / watchersPerSeat; n > 0 {
-			one.lingering = min(n, widest)
-			one.linger = lingerPerSeat * time.Duration(min(n, maxSeats))
+		if watchers := r.Load.Watchers(r.Info); watchers >= watchersPerSeat {
+			seats := (watchers + watchersPerSeat - 1) / watchersPerSeat
+			one.lingering = min(seats, widest, maxSeats)
+			one.linger = lingerPerSeat * time.Duration(seats) / time.Duration(one.lingering)
 		}
 	}
 	return one
 }
 
 func listSeats(r *Request, widest int) int {
-	if r.Info.Name != "" {
+	count, bytes := r.Load.Objects(r.Info)
+	if r.Info.Name != "" || count == 0 {
 		return 1
 	}
-	objects := int64(r.Load.Objects(r.Info))
-	if r.Limit > 0 && r.Info.LabelSelector == "" && r.Info.FieldSelector == "" {
-		objects = min(objects, r.Limit)
+	if r.Limit > 0 && r.Limit < int64(count) {
+		bytes = bytes * r.Limit / int64(count)
 	}
-	return max(1, min(int((objects+objectsPerSeat-1)/objectsPerSeat), widest))
+	bytes = min(bytes, mostBytesHeld)
+	return max(1, min(int((bytes+bytesPerSeat-1)/bytesPerSeat), widest))
 }

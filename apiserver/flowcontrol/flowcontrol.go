@@ -41,15 +41,19 @@ type Request struct {
 	Info *request.Info
 	// Limit is the page size that a list asks for, zero for none.
 	Limit int64
+	// Changes says of a watch that it does not begin with the objects that there
+	// are.
+	Changes bool
 	// Load tells how much work is behind a request; nil: a seat each.
 	Load Load
 }
 
 // Load knows the sizes that a request's cost hangs on. Its methods are called
-// for lists, and for writes that watchers will hear of.
+// for lists and watches, and for writes that watchers will hear of.
 type Load interface {
-	// Objects is how many objects of the resource there are.
-	Objects(*request.Info) int
+	// Objects is how many objects of the resource there are, and how many bytes
+	// are stored of them.
+	Objects(*request.Info) (count int, bytes int64)
 	// Watchers is how many watches of the resource there are.
 	Watchers(*request.Info) int
 }
@@ -176,6 +180,7 @@ type Ticket struct {
 	queue     *queue
 	work      work
 	began     time.Time
+	reading   bool
 }
 
 // Enter waits until a request may run, or says that it may not: the error is a
@@ -183,20 +188,23 @@ type Ticket struct {
 // quarter of the time that ctx has left, 15 s where that is not known.
 func (c *Controller) Enter(ctx context.Context, r *Request) (Ticket, error) {
 	schema := c.current.Load().classify(r)
-	ticket := Ticket{Placement: &schema.placement, schema: schema}
+	ticket := Ticket{Placement: &schema.placement, schema: schema, reading: r.Info.ReadOnly()}
 	l := schema.level
 	now := c.config.Clock.Now()
 	ticket.began = now
 	if l.exempt.Load() {
 		ticket.work = work{seats: 1}
 		l.enterExempt()
-		schema.dispatch()
+		schema.dispatch(ticket.work)
 		return ticket, nil
 	}
 	ticket.work = estimate(r, int(l.widest.Load()))
+	schema.observe(r, ticket.work)
 	q, waiting, err := l.enter(schema.flow(r), ticket.work.seats, schema, now)
 	if err == nil && waiting != nil {
+		schema.queued(ticket.work, 1)
 		err = c.wait(ctx, l, waiting)
+		schema.queued(ticket.work, -1)
 		ticket.began = c.config.Clock.Now()
 		schema.waited.Observe(ticket.began.Sub(now).Seconds())
 	}
@@ -209,7 +217,7 @@ func (c *Controller) Enter(ctx context.Context, r *Request) (Ticket, error) {
 		return ticket, err
 	}
 	ticket.queue = q
-	schema.dispatch()
+	schema.dispatch(ticket.work)
 	return ticket, nil
 }
 
@@ -221,7 +229,7 @@ func (c *Controller) Leave(t *Ticket) {
 	schema := t.schema
 	t.schema = nil
 	now := c.config.Clock.Now()
-	schema.ran.Observe(now.Sub(t.began).Seconds())
+	schema.finish(t.work, t.reading, now.Sub(t.began))
 	l := schema.level
 	if t.queue == nil {
 		l.leaveExempt()

@@ -197,11 +197,11 @@ func expectRejection(t *testing.T, err error, reason string) {
 	}
 }
 
-// sizes answers for the load of requests.
+// sizes answers for the load of requests; an object has a thousand bytes.
 type sizes struct{ objects, watchers int }
 
-func (s sizes) Objects(*request.Info) int  { return s.objects }
-func (s sizes) Watchers(*request.Info) int { return s.watchers }
+func (s sizes) Objects(*request.Info) (int, int64) { return s.objects, int64(s.objects) * 1000 }
+func (s sizes) Watchers(*request.Info) int         { return s.watchers }
 
 // TestListsAreChargedBySize: where ten small requests run at once, a large list
 // takes the room of several.
@@ -213,20 +213,45 @@ func TestListsAreChargedBySize(t *testing.T) {
 		limit   int64
 		objects int
 		seats   string
-	}{{0, 10, "1"}, {0, 450, "5"}, {200, 100_000, "2"}, {0, 100_000, "6"}} {
+	}{{0, 10, "1"}, {0, 250, "3"}, {200, 100_000, "2"}, {0, 100_000, "4"}} {
 		ticket, err := c.Enter(t.Context(), &flowcontrol.Request{User: as("a"), Info: list, Limit: test.limit, Load: sizes{objects: test.objects}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		var b bytes.Buffer
-		if err := c.DumpQueues(&b); err != nil {
-			t.Fatal(err)
-		}
-		if seats := strings.Split(strings.Split(b.String(), "\n")[1], ",")[4]; seats != test.seats {
+		if seats := seatsInUse(t, c); seats != test.seats {
 			t.Errorf("%d objects, limit %d: %s seats, want %s", test.objects, test.limit, seats, test.seats)
 		}
 		c.Leave(&ticket)
 	}
+}
+
+// TestWatchesAreChargedForWhatTheyBeginWith: one that asks for changes only
+// takes one seat, one that begins with all objects as many as their list.
+func TestWatchesAreChargedForWhatTheyBeginWith(t *testing.T) {
+	c, _ := controller(t, 40)
+	c.Configure(small(64, 8, 50))
+	for changes, want := range map[bool]string{true: "1", false: "3"} {
+		ticket, err := c.Enter(t.Context(), &flowcontrol.Request{
+			User: as("a"), Info: &request.Info{IsResource: true, Verb: "watch", Version: "v1", Resource: "pods"}, Changes: changes, Load: sizes{objects: 250},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seats := seatsInUse(t, c); seats != want {
+			t.Errorf("changes only: %t: %s seats, want %s", changes, seats, want)
+		}
+		c.Leave(&ticket)
+	}
+}
+
+// seatsInUse is what the only busy queue has.
+func seatsInUse(t *testing.T, c *flowcontrol.Controller) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := c.DumpQueues(&b); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.Split(b.String(), "\n")[1], ",")[4]
 }
 
 // TestWritesHoldSeatsWhileWatchersHear: the seats come back after that time.
@@ -242,7 +267,7 @@ func TestWritesHoldSeatsWhileWatchersHear(t *testing.T) {
 	next := make(chan error, 1)
 	enter(c, t.Context(), "a", func(_ flowcontrol.Ticket, err error) { next <- err })
 	waiting(t, c, 1)
-	clock.Step(10 * time.Millisecond)
+	clock.Step(15 * time.Millisecond) // three seats for 5 ms, one after another
 	if err := <-next; err != nil {
 		t.Errorf("after the time: %v", err)
 	}

@@ -41,7 +41,9 @@ type level struct {
 	// virtual is the virtual time: where the queue last served was.
 	virtual float64
 	demand  demand
-	retry   retry
+	// target is how many seats the level wished for when they were last lent.
+	target float64
+	retry  retry
 }
 
 // outcome is what became of a request.

@@ -34,12 +34,23 @@ func (c *Controller) divide(levels []*level, configs []*flowcontrolv1.PriorityLe
 			given.upper = nominal + percent(nominal, *borrowing)
 		}
 		l.configure(config)
-		l.widest.Store(int32(max(1, min(maxSeats, int(math.Ceil(float64(nominal)*widthShare))))))
+		l.widest.Store(int32(widest(nominal, config)))
 		l.mu.Lock()
 		l.limits = given
 		l.mu.Unlock()
 		l.setLimit(nominal, now)
 	}
+}
+
+// widest is how many seats one request may take at most: so few that a hand of
+// queues holds several such requests.
+func widest(nominal int, config *flowcontrolv1.PriorityLevelConfiguration) int {
+	limited := config.Spec.Limited
+	if limited == nil || limited.LimitResponse.Queuing == nil {
+		return maxSeats
+	}
+	hand := max(1, int(limited.LimitResponse.Queuing.HandSize))
+	return max(1, min(maxSeats, int(math.Ceil(float64(nominal)*widthShare)), nominal/hand))
 }
 
 // sharesOf returns what a configuration says, with the defaults of the API.
@@ -152,7 +163,8 @@ func (l *level) wish(now time.Time) wish {
 	l.demand.close(n, now)
 	// A level gets back what it lent as soon as it needs it.
 	lower := max(l.limits.lower, min(l.limits.nominal, l.demand.highest))
-	return wish{target: max(l.demand.smooth, float64(lower)), lower: lower, upper: max(lower, l.limits.upper)}
+	l.target = max(l.demand.smooth, float64(lower))
+	return wish{target: l.target, lower: lower, upper: max(lower, l.limits.upper)}
 }
 
 func (w wish) at(fraction float64) int {

@@ -19,10 +19,11 @@ type schema struct {
 	rules         []flowcontrolv1.PolicyRulesWithSubjects
 	seed          uint64
 
-	dispatched        prometheus.Counter
-	waited, ran       prometheus.Observer
-	metrics           *metrics
-	queueLengthOnJoin prometheus.Observer
+	metrics                                          *metrics
+	dispatched                                       prometheus.Counter
+	waited, ranReading, ranWriting                   prometheus.Observer
+	queueLengthOnJoin, estimated, watchers           prometheus.Observer
+	executing, executingSeats, inqueue, inqueueSeats prometheus.Gauge
 }
 
 // sorted returns schemas in the order in which they are tried.

@@ -61,7 +61,8 @@ type Config struct {
 type Option func(*Cache)
 
 // WithEncodingBudget bounds the bytes of encoded objects and events that are
-// kept; the ones not used for longest go first. Default: 64 MiB.
+// kept; the ones not used for longest go first. Default: 128 MiB: 10,000 pods in each form that
+// lists of them have.
 func WithEncodingBudget(bytes int64) Option {
 	return func(c *Cache) { c.encodings.limit = bytes }
 }
@@ -113,7 +114,7 @@ func New(store storage.Store, logger *slog.Logger, options ...Option) *Cache {
 		logger:     logger,
 		clock:      clock.RealClock{},
 		eventLimit: 64 << 10,
-		encodings:  &encodings{limit: 64 << 20},
+		encodings:  &encodings{limit: 128 << 20},
 		records:    newRecords(),
 		resources:  make(map[string][]*Resource),
 		stopped:    make(chan struct{}),

@@ -60,7 +60,7 @@ func (h *hints) take(key string, revision int64) runtime.Object {
 // fromEvent makes an Object of a written value.
 func (r *Resource) fromEvent(kv storage.KV) (*Object, error) {
 	if obj := r.hints.take(kv.Key, kv.Revision); obj != nil {
-		return r.newObject(kv.Key, kv.Revision, obj)
+		return r.newObject(kv, obj)
 	}
 	return r.decode(kv)
 }

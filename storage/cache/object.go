@@ -26,6 +26,8 @@ type Object struct {
 	// metadata.namespace.
 	Fields fields.Fields
 
+	// stored is how many bytes the store has of it.
+	stored  int
 	encoded memo
 }
 
@@ -34,8 +36,16 @@ type Object struct {
 // shared and must not be changed.
 func (o *Object) Encoded(e runtime.Encoder) ([]byte, error) {
 	return o.encoded.get(string(e.Identifier()), func() ([]byte, error) {
+		if direct, ok := e.(bytesEncoder); ok {
+			return direct.Bytes(o.Object)
+		}
 		return runtime.Encode(e, o.Object)
 	})
+}
+
+// bytesEncoder is an encoder that has its bytes in one piece anyway.
+type bytesEncoder interface {
+	Bytes(runtime.Object) ([]byte, error)
 }
 
 // Predicate selects objects. The zero value selects all.
@@ -68,15 +78,15 @@ func (r *Resource) decode(kv storage.KV) (*Object, error) {
 	if metadata, ok := obj.(metav1.ObjectMetaAccessor); ok {
 		r.cache.records.share(metadata.GetObjectMeta().GetManagedFields())
 	}
-	return r.newObject(kv.Key, kv.Revision, obj)
+	return r.newObject(kv, obj)
 }
 
-func (r *Resource) newObject(key string, revision int64, obj runtime.Object) (*Object, error) {
+func (r *Resource) newObject(kv storage.KV, obj runtime.Object) (*Object, error) {
 	metadata, err := meta.Accessor(obj)
 	if err != nil {
-		return nil, fmt.Errorf("decode %s at revision %d: %w", key, revision, err)
+		return nil, fmt.Errorf("decode %s at revision %d: %w", kv.Key, kv.Revision, err)
 	}
-	o := &Object{Key: key, Revision: revision, Object: obj, Labels: metadata.GetLabels()}
+	o := &Object{Key: kv.Key, Revision: kv.Revision, Object: obj, Labels: metadata.GetLabels(), stored: len(kv.Value)}
 	var set fields.Set
 	if r.config.Fields != nil {
 		set = r.config.Fields(obj)

@@ -13,6 +13,8 @@ import (
 type objects struct {
 	byKey   *btree.BTreeG[*Object]
 	byField map[string]*btree.BTreeG[*Object]
+	// stored is the sum of what the store has of them, in bytes.
+	stored int64
 }
 
 const degree = 32
@@ -34,7 +36,7 @@ func newObjects(indexed []string) *objects {
 }
 
 func (o *objects) clone() *objects {
-	c := &objects{byKey: o.byKey.Clone(), byField: make(map[string]*btree.BTreeG[*Object], len(o.byField))}
+	c := &objects{byKey: o.byKey.Clone(), byField: make(map[string]*btree.BTreeG[*Object], len(o.byField)), stored: o.stored}
 	for field, tree := range o.byField {
 		c.byField[field] = tree.Clone()
 	}
@@ -46,6 +48,10 @@ func (o *objects) get(key string) (*Object, bool) { return o.byKey.Get(&Object{K
 // put adds an object or replaces the one with its key, which it returns.
 func (o *objects) put(object *Object) (previous *Object) {
 	previous, replaced := o.byKey.ReplaceOrInsert(object)
+	o.stored += int64(object.stored)
+	if replaced {
+		o.stored -= int64(previous.stored)
+	}
 	for _, tree := range o.byField {
 		if replaced {
 			tree.Delete(previous)
@@ -59,6 +65,7 @@ func (o *objects) put(object *Object) (previous *Object) {
 func (o *objects) remove(key string) (previous *Object) {
 	previous, removed := o.byKey.Delete(&Object{Key: key})
 	if removed {
+		o.stored -= int64(previous.stored)
 		for _, tree := range o.byField {
 			tree.Delete(previous)
 		}

@@ -78,11 +78,12 @@ func (r *Resource) getStore(ctx context.Context, key string) (*Object, error) {
 	return r.decode(kv)
 }
 
-// Len is how many objects there are, as far as the cache has come.
-func (r *Resource) Len() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.objects.byKey.Len()
+// Size is how many objects there are, and how many bytes the store has of them,
+// as far as the cache has come.
+func (r *Resource) Size() (objects int, stored int64) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.objects.byKey.Len(), r.objects.stored
 }
 
 // List returns objects in the order of their keys, as of one revision. An exact

@@ -24,6 +24,7 @@ import (
 func (s *Server) assemble(services []netip.Prefix) error {
 	client := s.Client()
 	s.informers = informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(s.loopback.share))
+	s.loopback.followDirectly(s.informers)
 	var err error
 	if s.gate, err = newGate(s.options, surroundings{
 		trust: s.trust, client: client, informers: s.informers, rows: s.loopback.rows, objects: s.loopback.objects, own: s.isOwn, logger: s.logger,
@@ -92,6 +93,7 @@ func (s *Server) assemble(services []netip.Prefix) error {
 		FlowControl:        flow,
 		CORSAllowedOrigins: origins,
 		Audit:              auditor,
+		Flags:              s.options.shown,
 	})
 	if err != nil {
 		return err
