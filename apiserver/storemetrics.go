@@ -43,7 +43,8 @@ func (m *storeMetrics) Collect(out chan<- prometheus.Metric) {
 	for name, res := range m.server.set().stored {
 		// What nobody has asked for is not counted.
 		if objects := res.part.used(); objects != nil && objects.Ready() {
-			out <- prometheus.MustNewConstMetric(m.objects, prometheus.GaugeValue, float64(objects.Len()), name.Group, name.Resource)
+			count, _ := objects.Size()
+			out <- prometheus.MustNewConstMetric(m.objects, prometheus.GaugeValue, float64(count), name.Group, name.Resource)
 		}
 	}
 }
