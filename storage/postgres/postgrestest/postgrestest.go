@@ -134,6 +134,22 @@ func (s *Server) Kill() error {
 	return s.process.Kill()
 }
 
+// Crash ends the server as the loss of its machine does: all of its processes stop
+// before any can notice.
+func (s *Server) Crash() error {
+	if err := s.Pause(); err != nil {
+		return err
+	}
+	children, err := s.children()
+	if err != nil {
+		return err
+	}
+	for _, child := range children {
+		_ = syscall.Kill(child, syscall.SIGKILL)
+	}
+	return s.Kill()
+}
+
 // children are the processes of the server but the first.
 func (s *Server) children() ([]int, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", s.process.Pid, s.process.Pid))

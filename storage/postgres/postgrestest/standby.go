@@ -74,7 +74,9 @@ func appendTo(path, text string) error {
 // Synchronize makes commits wait for the server's standby, and returns once they
 // do.
 func (s *Server) Synchronize(ctx context.Context) error {
-	if err := errors.Join(s.Exec(ctx, `ALTER SYSTEM SET synchronous_standby_names = '*'`), s.Exec(ctx, `SELECT pg_reload_conf()`)); err != nil {
+	if err := errors.Join(s.Exec(ctx, `ALTER SYSTEM SET synchronous_standby_names = '*'`), s.Exec(ctx, `SELECT pg_reload_conf()`),
+		// Done by the process that makes commits wait, once it has read that.
+		s.Exec(ctx, `CHECKPOINT`)); err != nil {
 		return err
 	}
 	conn, err := pgx.Connect(ctx, s.URL(""))
