@@ -4,18 +4,28 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
+
+// flushTime is given to what was written last: net/http says that an HTTP/2
+// connection is idle just before it sends the end of the last answer.
+const flushTime = 20 * time.Millisecond
 
 // connections knows which of a server's connections carry no request, so that
 // a server that stops need not wait for them: for HTTP/2, net/http does not
 // close one before a second has passed, whether it is idle or not.
 type connections struct {
 	mutex    sync.Mutex
-	idle     map[net.Conn]http.ConnState // new ones too
+	idle     map[net.Conn]idleness // new ones too
 	stopping bool
 }
 
-func newConnections() *connections { return &connections{idle: map[net.Conn]http.ConnState{}} }
+type idleness struct {
+	state http.ConnState
+	since time.Time
+}
+
+func newConnections() *connections { return &connections{idle: map[net.Conn]idleness{}} }
 
 // track is the ConnState of an http.Server.
 func (c *connections) track(conn net.Conn, state http.ConnState) {
@@ -23,9 +33,9 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 	defer c.mutex.Unlock()
 	switch state {
 	case http.StateNew, http.StateIdle:
-		c.idle[conn] = state
+		c.idle[conn] = idleness{state, time.Now()}
 		if c.stopping {
-			go end(conn, state)
+			c.endSoon(conn)
 		}
 	default:
 		delete(c.idle, conn)
@@ -37,9 +47,23 @@ func (c *connections) stop() {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	c.stopping = true
-	for conn, state := range c.idle {
-		go end(conn, state)
+	for conn := range c.idle {
+		c.endSoon(conn)
 	}
+}
+
+// endSoon ends a connection once it has been idle for flushTime. The caller
+// holds the lock.
+func (c *connections) endSoon(conn net.Conn) {
+	found := c.idle[conn]
+	time.AfterFunc(time.Until(found.since.Add(flushTime)), func() {
+		c.mutex.Lock()
+		still := c.idle[conn] == found
+		c.mutex.Unlock()
+		if still {
+			end(conn, found.state)
+		}
+	})
 }
 
 // end closes the server's half of a connection: the client reads all that was

@@ -16,39 +16,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"google.golang.org/grpc/test/bufconn"
 )
-
-// pipes is a listener without a network, so that time can be synctest's.
-type pipes struct {
-	conns chan net.Conn
-	once  sync.Once
-	done  chan struct{}
-}
-
-func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case conn := <-p.conns:
-		return conn, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error { p.once.Do(func() { close(p.done) }); return nil }
-
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
-
-func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case p.conns <- far:
-		return near, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
 
 func certificate(t *testing.T) tls.Certificate {
 	t.Helper()
@@ -70,14 +40,16 @@ func serveIn(t *testing.T, protocol string, handler http.HandlerFunc) (client *h
 	t.Helper()
 	server := &Server{handler: handler, logger: slog.New(slog.DiscardHandler)}
 	server.stopping, server.stop = context.WithCancel(t.Context())
-	listener := newPipes()
+	// Connections without a network, so that time can be synctest's.
+	listener := bufconn.Listen(1 << 20)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	secure := &tls.Config{Certificates: []tls.Certificate{certificate(t)}, NextProtos: []string{protocol}}
 	go func() { ended <- server.Serve(ctx, listener, secure) }()
 	transport := &http.Transport{
-		DialContext: listener.dial, ForceAttemptHTTP2: protocol == "h2",
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "server"},
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return listener.DialContext(ctx) },
+		ForceAttemptHTTP2: protocol == "h2",
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: "server"},
 	}
 	return &http.Client{Transport: transport}, func() time.Duration {
 		begun := time.Now()

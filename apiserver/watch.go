@@ -41,8 +41,8 @@ func (s *Server) handleWatch(w http.ResponseWriter, r *http.Request, c *call) er
 		defer events.Close()
 	}
 	if isSocket(r) {
-		var k *socket
-		if k, ctx, err = s.upgrade(ctx, w, r); err != nil {
+		k, err := s.upgrade(w, r, cancel)
+		if err != nil {
 			return nil
 		}
 		defer k.close()

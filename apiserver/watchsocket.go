@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"bytes"
-	"context"
 	"net/http"
 	"sync"
 	"time"
@@ -31,9 +30,8 @@ type socket struct {
 }
 
 // upgrade answers the request with a socket; when it cannot, it has said so.
-// The context returned ends when the client closes the socket. What the client
-// says is ignored.
-func (s *Server) upgrade(ctx context.Context, w http.ResponseWriter, r *http.Request) (*socket, context.Context, error) {
+// gone is called when the client closes it. What the client says is ignored.
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, gone func()) (*socket, error) {
 	upgrader := websocket.Upgrader{
 		// Nothing that a browser sends by itself is believed, so any page may try.
 		CheckOrigin: func(*http.Request) bool { return true },
@@ -43,19 +41,18 @@ func (s *Server) upgrade(ctx context.Context, w http.ResponseWriter, r *http.Req
 	}
 	conn, err := upgrader.Upgrade(&hijackable{ResponseWriter: w, stopping: s.stopping}, r, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
 	k := &socket{conn: conn, header: http.Header{}}
 	k.reading.Go(func() {
-		defer cancel()
+		defer gone()
 		for {
 			if _, _, err := conn.NextReader(); err != nil {
 				return
 			}
 		}
 	})
-	return k, ctx, nil
+	return k, nil
 }
 
 func (k *socket) close() {

@@ -160,13 +160,12 @@ func TestMigrationStoresObjectsInTheStorageVersion(t *testing.T) {
 	if stored, _, _ := unstructured.NestedStringSlice(d.Object, "status", "storedVersions"); len(stored) != 1 || stored[0] != "v2" {
 		t.Errorf("the definition says that objects are stored in %v", stored)
 	}
-	edit(func(d *unstructured.Unstructured) { d.Object["spec"] = widgets("v2", "v2").Object["spec"] })
-
 	again := c.migrate("again", metav1.GroupResource{Group: "example.com", Resource: "widgets"})
 	same, err := client.Resource(schema.GroupVersionResource{Group: "example.com", Version: "v2", Resource: "widgets"}).Namespace("default").Get(t.Context(), "w0", metav1.GetOptions{})
 	if err != nil || same.GetResourceVersion() != after.GetResourceVersion() || !meta.IsStatusConditionTrue(again.Status.Conditions, "Succeeded") {
 		t.Errorf("a second migration wrote what was migrated: %v, %v", same, err)
 	}
+	edit(func(d *unstructured.Unstructured) { d.Object["spec"] = widgets("v2", "v2").Object["spec"] })
 }
 
 func TestMigrationOfBuiltInResources(t *testing.T) {

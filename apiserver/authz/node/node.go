@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -13,6 +14,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/yare-io/yare/apiserver/authz/rbac"
@@ -28,7 +30,10 @@ type Authorizer struct {
 	narrow map[schema.GroupResource]func(node string, a authorizer.Attributes) string
 }
 
-var _ authorizer.Authorizer = (*Authorizer)(nil)
+var (
+	_ authorizer.Authorizer   = (*Authorizer)(nil)
+	_ authorizer.RuleResolver = (*Authorizer)(nil)
+)
 
 // New returns an authorizer that never allows more than the rules, which are
 // those of system:node. Its graph is empty until Follow fills it.
@@ -83,6 +88,15 @@ func (a *Authorizer) ConditionsAwareAuthorize(ctx context.Context, attributes au
 // EvaluateConditions implements authorizer.Authorizer; there are no conditions.
 func (a *Authorizer) EvaluateConditions(context.Context, authorizer.ConditionsAwareDecision, authorizer.ConditionsData) (authorizer.Decision, string, error) {
 	return authorizer.DecisionDeny, "", authorizer.ErrorConditionEvaluationNotSupported
+}
+
+// RulesFor implements authorizer.RuleResolver. What a node may do hangs on its
+// pods and cannot be listed; others get nothing here, and that is all.
+func (a *Authorizer) RulesFor(_ context.Context, info user.Info, _ string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
+	if _, isNode := Identity(info); isNode {
+		return nil, nil, true, errors.New("node authorizer does not support user rule resolution")
+	}
+	return nil, nil, false, nil
 }
 
 func unrelated(node string) string {

@@ -168,6 +168,9 @@ func TestANodeReachesWhatItsPodsUseAndNothingElse(t *testing.T) {
 
 func TestOnlyNodesAreNodes(t *testing.T) {
 	a := authorizerOf(t)
+	if _, _, incomplete, err := a.RulesFor(t.Context(), &user.DefaultInfo{Name: "system:node:n1", Groups: []string{"system:nodes"}}, "team"); !incomplete || err == nil {
+		t.Errorf("a node's rules are listed: %v, %v", incomplete, err)
+	}
 	a.graph.setPod(web("n1"))
 	for _, info := range []*user.DefaultInfo{
 		{Name: "system:node:n1"},
@@ -178,6 +181,9 @@ func TestOnlyNodesAreNodes(t *testing.T) {
 		attributes.User = info
 		if decision, _, _ := a.Authorize(t.Context(), attributes); decision != authorizer.DecisionNoOpinion {
 			t.Errorf("%v passed for a node", info)
+		}
+		if _, _, incomplete, err := a.RulesFor(t.Context(), info, "team"); incomplete || err != nil {
+			t.Errorf("%v: rules are missing: %v, %v", info, incomplete, err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/apiserver/pkg/apis/apiserver"
 	"k8s.io/apiserver/pkg/apis/apiserver/validation"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	authorizationcel "k8s.io/apiserver/pkg/authorization/cel"
 	"k8s.io/utils/clock"
@@ -38,7 +40,10 @@ type Authorizer struct {
 	logger     *slog.Logger
 }
 
-var _ authorizer.Authorizer = (*Authorizer)(nil)
+var (
+	_ authorizer.Authorizer   = (*Authorizer)(nil)
+	_ authorizer.RuleResolver = (*Authorizer)(nil)
+)
 
 // New makes the authorizer of one webhook of an AuthorizationConfiguration,
 // which has been validated.
@@ -143,6 +148,12 @@ func question(a authorizer.Attributes) authorizationv1.SubjectAccessReviewSpec {
 		FieldSelector: fieldSelector(a), LabelSelector: labelSelector(a),
 	}
 	return spec
+}
+
+// RulesFor implements authorizer.RuleResolver: what the server would allow is
+// not known before it is asked.
+func (a *Authorizer) RulesFor(context.Context, user.Info, string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
+	return nil, nil, true, errors.New("webhook authorizer does not support user rule resolution")
 }
 
 // ConditionsAwareAuthorize implements authorizer.Authorizer.
