@@ -112,6 +112,20 @@ func compact(ctx context.Context, store storage.Store) error {
 	return err
 }
 
+// openPatiently opens a store whose requests may be too impatient for a busy
+// machine.
+func openPatiently(t *testing.T, config etcd.Config) storage.Store {
+	t.Helper()
+	var store storage.Store
+	eventually(t, "the store opens", func() (opened bool) {
+		var err error
+		store, err = etcd.Open(t.Context(), config)
+		return err == nil
+	})
+	t.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
 // faultTimeout is how long the clients of the tests under faults wait.
 const faultTimeout = 300 * time.Millisecond
 
@@ -123,10 +137,7 @@ func TestFaults(t *testing.T) {
 	server := newChild(t, shortDir(t))
 	way := unixLink(t, server.socket())
 	config := etcd.Config{Endpoints: []string{"unix://" + way.Addr()}, RequestTimeout: faultTimeout, CompactionInterval: -1}
-	stores := []storage.Store{open(t, config), open(t, config)}
-	for _, store := range stores {
-		t.Cleanup(func() { _ = store.Close() })
-	}
+	stores := []storage.Store{openPatiently(t, config), openPatiently(t, config)}
 	direct := etcd.Config{Endpoints: []string{"unix://" + server.socket()}, RequestTimeout: faultTimeout}
 	saved := filepath.Join(t.TempDir(), "snapshot")
 	// killDuring kills the server a moment after something has begun there.

@@ -39,10 +39,7 @@ func TestFullDisk(t *testing.T) {
 	})
 	server := newChild(t, dir)
 	config := etcd.Config{Endpoints: []string{"unix://" + server.socket()}, RequestTimeout: faultTimeout, CompactionInterval: -1}
-	stores := []storage.Store{open(t, config), open(t, config)}
-	for _, store := range stores {
-		t.Cleanup(func() { _ = store.Close() })
-	}
+	stores := []storage.Store{openPatiently(t, config), openPatiently(t, config)}
 	ended := 0
 	err := faulttest.Run(ctx, faulttest.Config{
 		Stores: stores, Plan: plan, Seed: uint64(time.Now().UnixNano()), Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),

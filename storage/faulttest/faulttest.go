@@ -35,10 +35,6 @@ type Config struct {
 	Faults []Fault
 	// Plan says how many rounds there are.
 	Plan Plan
-	// Rewinds says that a fault may take back what was not acknowledged, and that
-	// a watch which had seen it is told so (storage.ErrFutureRevision) and begins
-	// anew.
-	Rewinds bool
 	// Clients at work at once. Default: 6.
 	Clients int
 	// Calls are how many succeed between two faults. Default: 150.
@@ -82,7 +78,7 @@ func Run(ctx context.Context, config Config) error {
 	watching, watchCtx := errgroup.WithContext(ctx)
 	for _, store := range config.Stores {
 		for _, previous := range []bool{false, true} {
-			o := newObserver(store, previous, start, r.Rewinds)
+			o := newObserver(store, previous, start)
 			observers = append(observers, o)
 			watching.Go(func() error { return o.run(watchCtx) })
 		}

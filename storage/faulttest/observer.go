@@ -15,10 +15,6 @@ type observer struct {
 	store storage.Store
 	// previous asks for previous values, for which backends may go another way.
 	previous bool
-	// start is the revision where the watch begins, and begins anew when the
-	// store says that it went back, if it may.
-	start   int64
-	rewinds bool
 	// last is the revision up to which everything was seen.
 	last int64
 	// events by revision, and what each key is after the latest.
@@ -34,8 +30,8 @@ type observer struct {
 // ErrViolation is a breach of the contract that a watch saw.
 var ErrViolation = errors.New("violation of the contract")
 
-func newObserver(store storage.Store, previous bool, after int64, rewinds bool) *observer {
-	return &observer{store: store, previous: previous, start: after, rewinds: rewinds, last: after, events: map[int64]storage.Event{}, keys: map[string]storage.KV{}, changed: make(chan struct{})}
+func newObserver(store storage.Store, previous bool, after int64) *observer {
+	return &observer{store: store, previous: previous, last: after, events: map[int64]storage.Event{}, keys: map[string]storage.KV{}, changed: make(chan struct{})}
 }
 
 // finish lets run end at a revision.
@@ -66,8 +62,6 @@ func (o *observer) run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrSlow), err == nil:
-		case errors.Is(err, storage.ErrFutureRevision) && o.rewinds:
-			o.last, o.events, o.keys = o.start, map[int64]storage.Event{}, map[string]storage.KV{}
 		default:
 			return err
 		}

@@ -62,7 +62,7 @@ func code(err error) string {
 // lostConnection tells whether a request failed with its connection, and so may
 // succeed with another.
 func lostConnection(err error) bool {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || known(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
 	switch answer := code(err); {

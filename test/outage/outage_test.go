@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -55,7 +56,7 @@ func startEtcd(t *testing.T, host *cluster.Host) store {
 func startPostgres(t *testing.T, _ *cluster.Host) store {
 	t.Helper()
 	server := postgrestest.New(t)
-	return store{endpoint: server.Schema(), kill: server.Kill, start: server.Start}
+	return store{endpoint: server.Schema(), kill: server.Crash, start: server.Start}
 }
 
 func TestStoreAway(t *testing.T) {
@@ -66,6 +67,7 @@ func TestStoreAway(t *testing.T) {
 			s := start(t, host)
 			o := &outage{t: t, node: cluster.StartServer(t, host, "--disable-agent", "--datastore-endpoint="+s.endpoint)}
 			o.client = o.node.Client()
+			o.started()
 			o.create("before")
 			watched := o.watch()
 			if err := s.kill(); err != nil {
@@ -84,6 +86,18 @@ type outage struct {
 	t      *testing.T
 	node   *cluster.Node
 	client kubernetes.Interface
+}
+
+// started waits until all is there that a server makes at its start.
+func (o *outage) started() {
+	o.t.Helper()
+	o.node.Eventually(30*time.Second, func(context.Context) error {
+		log, err := os.ReadFile(filepath.Join(o.node.DataDir, "yare.log"))
+		if err == nil && !strings.Contains(string(log), "Controllers and scheduler running") {
+			err = errors.New("the server is starting")
+		}
+		return err
+	})
 }
 
 func configMap(name string) *corev1.ConfigMap {

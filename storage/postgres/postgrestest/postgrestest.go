@@ -31,6 +31,8 @@ type Server struct {
 	settings   []string
 
 	process *process.Process
+	// orphans are what a killed server has left behind, for a moment.
+	orphans []int
 
 	mu      sync.Mutex
 	schemas int
@@ -127,7 +129,43 @@ func (s *Server) Schema() string {
 }
 
 // Kill ends the server as a crash does. Its children notice and go too.
-func (s *Server) Kill() error { return s.process.Kill() }
+func (s *Server) Kill() error {
+	s.orphans, _ = s.children()
+	return s.process.Kill()
+}
+
+// Crash ends the server as the loss of its machine does: all of its processes stop
+// before any can notice.
+func (s *Server) Crash() error {
+	if err := s.Pause(); err != nil {
+		return err
+	}
+	children, err := s.children()
+	if err != nil {
+		return err
+	}
+	for _, child := range children {
+		_ = syscall.Kill(child, syscall.SIGKILL)
+	}
+	return s.Kill()
+}
+
+// children are the processes of the server but the first.
+func (s *Server) children() ([]int, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", s.process.Pid, s.process.Pid))
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for field := range strings.FieldsSeq(string(data)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}
 
 // Pause stops the server's processes where they are, until Resume.
 func (s *Server) Pause() error { return s.signalAll(syscall.SIGSTOP) }
@@ -138,19 +176,14 @@ func (s *Server) Resume() error { return s.signalAll(syscall.SIGCONT) }
 // signalAll signals the process group of the server, and the groups of its
 // children, each of which has its own.
 func (s *Server) signalAll(signal syscall.Signal) error {
-	pid := s.process.Pid
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	children, err := s.children()
 	if err != nil {
 		return err
 	}
-	if err := syscall.Kill(pid, signal); err != nil {
+	if err := s.process.Signal(signal); err != nil {
 		return err
 	}
-	for field := range strings.FieldsSeq(string(data)) {
-		child, err := strconv.Atoi(field)
-		if err != nil {
-			return err
-		}
+	for _, child := range children {
 		// A child may have ended meanwhile.
 		if err := syscall.Kill(child, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func NewStandby(tb testing.TB, primary *Server) *Server {
 // Follow makes a server that does not run the standby of another one, with its
 // data in place of what it had.
 func (s *Server) Follow(primary *Server) error {
+	s.bury()
 	if err := os.RemoveAll(s.data()); err != nil {
 		return err
 	}
@@ -48,6 +50,18 @@ func (s *Server) Follow(primary *Server) error {
 	return s.Start()
 }
 
+// bury ends what a killed server has left behind, which would write into the new
+// data. It waits for a while only: one that nobody reaps stays, but does nothing.
+func (s *Server) bury() {
+	deadline := time.Now().Add(2 * time.Second)
+	for _, pid := range s.orphans {
+		for syscall.Kill(pid, syscall.SIGKILL) == nil && time.Now().Before(deadline) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	s.orphans = nil
+}
+
 func appendTo(path, text string) error {
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -60,7 +74,9 @@ func appendTo(path, text string) error {
 // Synchronize makes commits wait for the server's standby, and returns once they
 // do.
 func (s *Server) Synchronize(ctx context.Context) error {
-	if err := errors.Join(s.Exec(ctx, `ALTER SYSTEM SET synchronous_standby_names = '*'`), s.Exec(ctx, `SELECT pg_reload_conf()`)); err != nil {
+	if err := errors.Join(s.Exec(ctx, `ALTER SYSTEM SET synchronous_standby_names = '*'`), s.Exec(ctx, `SELECT pg_reload_conf()`),
+		// Done by the process that makes commits wait, once it has read that.
+		s.Exec(ctx, `CHECKPOINT`)); err != nil {
 		return err
 	}
 	conn, err := pgx.Connect(ctx, s.URL(""))
