@@ -36,7 +36,7 @@ test: ## install what the tests need and run them all, with -race
 
 soak: ## let faults strike the stores for as long as ROUNDS (1000) take, with -race
 	scripts/install-test.sh
-	YARE_FAULT_ROUNDS=$(or $(ROUNDS),1000) go test -race -timeout 24h -run TestFaults -v ./storage/etcd ./storage/postgres
+	YARE_FAULT_ROUNDS=$(or $(ROUNDS),1000) go test -race -timeout 24h -run 'TestFaults|TestFullDisk|TestFailOver' -v ./storage/etcd ./storage/postgres
 
 soak-envtest: build ## run the suite of test/operator ROUNDS (100) times and look for what is left
 	ROUNDS=$(or $(ROUNDS),100) scripts/soak-envtest.sh
@@ -52,6 +52,16 @@ bin/yare: $(GO_FILES) go.mod go.sum
 
 bin/kubectl: cmd/kubectl/main.go go.mod go.sum
 	go build -ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$(VERSION) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37' -o $@ ./cmd/kubectl
+
+# What tests run beside Yare, each a module of its own.
+bin/helm: test/helm/tool/go.mod test/helm/tool/go.sum
+	cd $(<D) && go build -ldflags '-s -w' -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
+
+bin/sample-apiserver: test/aggregation/sample/go.mod test/aggregation/sample/go.sum
+	cd $(<D) && go build -ldflags '-s -w' -o $(CURDIR)/$@ k8s.io/sample-apiserver
+
+bin/metrics-server: test/aggregation/metrics/go.mod test/aggregation/metrics/go.sum
+	cd $(<D) && go build -ldflags '-s -w' -o $(CURDIR)/$@ sigs.k8s.io/metrics-server/cmd/metrics-server
 
 bin/mkimage: $(wildcard cmd/mkimage/*.go)
 	go build -o $@ ./cmd/mkimage

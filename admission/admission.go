@@ -47,6 +47,8 @@ type Attributes struct {
 
 	warnings    []string
 	annotations map[string]string
+	// details are annotations that show parts of the object.
+	details map[string]string
 
 	// again: the mutating plugins are to run once more; rerun: they do.
 	again, rerun bool
@@ -94,17 +96,26 @@ func (a *Attributes) Warnings() []string { return a.warnings }
 
 // Annotate adds a fact to the request's audit event, under a key such as
 // "plugin.example.io/reason". The first value of a key stays.
-func (a *Attributes) Annotate(key, value string) {
-	if a.annotations == nil {
-		a.annotations = map[string]string{}
-	}
-	if _, there := a.annotations[key]; !there {
-		a.annotations[key] = value
-	}
-}
+func (a *Attributes) Annotate(key, value string) { keepFirst(&a.annotations, key, value) }
 
 // Annotations returns what Annotate collected; read it, do not change it.
 func (a *Attributes) Annotations() map[string]string { return a.annotations }
+
+// AnnotateDetail is Annotate for what shows parts of the object: it belongs only
+// into events that have the object.
+func (a *Attributes) AnnotateDetail(key, value string) { keepFirst(&a.details, key, value) }
+
+// Details returns what AnnotateDetail collected; read it, do not change it.
+func (a *Attributes) Details() map[string]string { return a.details }
+
+func keepFirst(into *map[string]string, key, value string) {
+	if *into == nil {
+		*into = map[string]string{}
+	}
+	if _, there := (*into)[key]; !there {
+		(*into)[key] = value
+	}
+}
 
 // Is reports whether the request is for this resource and subresource.
 func (a *Attributes) Is(resource schema.GroupResource, subresource string) bool {

@@ -171,4 +171,10 @@ func auditAdmission(ctx context.Context, a *admission.Attributes) {
 	for key, value := range a.Annotations() {
 		record.Annotate(key, value)
 	}
+	if !record.WantsRequest() {
+		return
+	}
+	for key, value := range a.Details() {
+		record.Annotate(key, value)
+	}
 }

@@ -168,3 +168,35 @@ func TestBadCBOR(t *testing.T) {
 		}
 	}
 }
+
+// TestManyObjectsInCBOR: lists and first events of many objects, in pieces and
+// compressed.
+func TestManyObjectsInCBOR(t *testing.T) {
+	h := start(t)
+	h.fill(t, "default", 40)
+	_, err := h.client.CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "z"}, Data: map[string]string{"x": strings.Repeat("long ", 40_000)},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, seen := cborClient(t, h.http.URL)
+	maps := client.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace("default")
+	list, err := maps.List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) != 41 {
+		t.Fatalf("%v, %v", list, err)
+	}
+	events, err := maps.Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Stop()
+	for range 41 {
+		if e := <-events.ResultChan(); e.Type != "ADDED" {
+			t.Fatalf("%+v", e)
+		}
+	}
+	if seen.gotten["application/cbor"] != 1 {
+		t.Errorf("answers came as %v", seen.gotten)
+	}
+}

@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"slices"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/runtime"
+
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/apiserver/request"
 )
@@ -27,8 +30,14 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, c *call) error 
 		return err
 	}
 	if options := connector.Options(target); options != nil {
-		if err := s.admitConnect(r, newWrite(r.Context(), c, admission.Connect, options, nil, "")); err != nil {
+		admitted, err := s.admitConnect(r, newWrite(r.Context(), c, admission.Connect, options.DeepCopyObject(), nil, ""))
+		if err != nil {
 			return err
+		}
+		if !apiequality.Semantic.DeepEqual(options, admitted) {
+			if err := target.Apply(admitted); err != nil {
+				return err
+			}
 		}
 	}
 	return connector.Connect(&hijackable{ResponseWriter: w, stopping: s.stopping}, r, target)
@@ -46,14 +55,16 @@ func (s *Server) mayStream(r *http.Request, c *call) error {
 	return s.allowed(r.Context(), a)
 }
 
-// admitConnect asks admission about a connection: the options are the object.
-func (s *Server) admitConnect(r *http.Request, wr *write) error {
+// admitConnect asks admission about a connection: the options are the object,
+// and come back as admission wants them.
+func (s *Server) admitConnect(r *http.Request, wr *write) (runtime.Object, error) {
 	options := wr.attributes.Options
 	wr.attributes.Options = nil
-	if _, err := s.mutate(r.Context(), wr, options, nil); err != nil {
-		return err
+	admitted, err := s.mutate(r.Context(), wr, options, nil)
+	if err != nil {
+		return nil, err
 	}
-	return s.judge(r.Context(), wr, options, nil)
+	return admitted, s.judge(r.Context(), wr, admitted, nil)
 }
 
 // hijackable closes the connections that handlers take over when the server

@@ -172,16 +172,40 @@ func (s *Server) insert(ctx context.Context, wr *write, obj runtime.Object) (out
 	}
 	key := wr.res.key(wr.namespace, wr.name)
 	if wr.dryRun {
-		return obj, s.absent(ctx, key)
+		if err := s.absent(ctx, key); err != nil {
+			return nil, err
+		}
+		return s.written(wr, obj, value, 0)
 	}
 	revision, err := s.config.Store.Create(ctx, key, value, wr.res.ttl(obj))
 	if err != nil {
 		return nil, err
 	}
 	written = true
-	// Whoever reads it from the store gets defaults for what was dropped.
-	wr.fillDefaults(obj)
-	return obj, setVersion(obj, revision)
+	return s.written(wr, obj, value, revision)
+}
+
+// written is an object as whoever reads it from the store gets it: with defaults
+// for what was dropped, and those of the version in which it is stored. A
+// revision of 0 is that of a new object that a dry run did not store.
+func (s *Server) written(wr *write, obj runtime.Object, value []byte, revision int64) (runtime.Object, error) {
+	if wr.res.row.StoredAs == nil {
+		wr.fillDefaults(obj)
+		if revision == 0 {
+			return obj, nil
+		}
+		return obj, setVersion(obj, revision)
+	}
+	obj, err := s.set().decode(wr.res.row, storage.KV{Value: value, Revision: revision})
+	if err != nil || revision > 0 {
+		return obj, err
+	}
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	m.SetResourceVersion("")
+	return obj, nil
 }
 
 // absent is what a dry run asks in place of writing.

@@ -1,12 +1,9 @@
 package apiserver
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/pprof"
-	"runtime"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,7 +20,10 @@ func (s *Server) debugRoutes(mux chi.Router) {
 	mux.HandleFunc("/debug/pprof", redirectTo("/debug/pprof/"))
 	mux.HandleFunc("/debug/pprof/*", pprof.Index)
 	mux.Get("/metrics/slis", promhttp.HandlerFor(s.indicators(), promhttp.HandlerOpts{}).ServeHTTP)
-	mux.Get("/statusz", s.serveStatusz)
+	mux.Get("/statusz", s.serveZ(s.statusz()))
+	if s.config.Flags != nil {
+		mux.Get("/flagz", s.serveZ(s.flagz()))
+	}
 	if flow := s.config.FlowControl; flow != nil {
 		const base = "/debug/api_priority_and_fairness/"
 		mux.Get(base+"dump_priority_levels", servePlain(flow.DumpPriorityLevels))
@@ -72,24 +72,10 @@ func (c checkCollector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-var started = time.Now()
-
-func (s *Server) serveStatusz(w http.ResponseWriter, _ *http.Request) {
-	writePage(w, "kube-apiserver statusz\nWarning: This endpoint is not meant to be machine parseable, has no formatting compatibility guarantees and is for debugging purposes only.\n\n"+
-		"Started: %s\nUp: %s\nGo version: %s\nBinary version: %s\n",
-		started.UTC().Format(time.RFC1123), time.Since(started).Round(time.Second), runtime.Version(), Version.GitVersion)
-}
-
 func servePlain(write func(io.Writer) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		_ = write(w) // the client is gone
 	}
-}
-
-func writePage(w http.ResponseWriter, format string, args ...any) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = fmt.Fprintf(w, format, args...)
 }

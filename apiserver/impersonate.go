@@ -13,15 +13,15 @@ import (
 // that identity.
 func (s *Server) impersonate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := impersonation.User(r.Context(), r.Header, userOf(r.Context()), s.config.Authorizer)
+		who, err := impersonation.User(r.Context(), r.Header, attributesOf(r.Context()), s.config.Authorizer)
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
 		if who != nil {
 			impersonation.Strip(r.Header)
-			audit.From(r.Context()).Impersonate(who)
-			r = r.WithContext(genericrequest.WithUser(r.Context(), who))
+			audit.From(r.Context()).Impersonate(who.Info, who.Constraint)
+			r = r.WithContext(genericrequest.WithUser(r.Context(), who.Info))
 		}
 		next.ServeHTTP(w, r)
 	})

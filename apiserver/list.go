@@ -63,17 +63,17 @@ func (s *Server) sendJoined(w http.ResponseWriter, r *http.Request, res *resourc
 	if err != nil {
 		return err
 	}
-	if len(objects) > fewObjects && acceptsGzip(r) {
+	gzip := len(objects) > fewObjects && acceptsGzip(r)
+	if len(objects) > fewObjects && a.out.Format.Streams() {
+		return s.streamList(w, res, a, meta, objects, gzip)
+	}
+	if gzip {
 		list, err := a.join(res, meta, objects, codec.Deflated, codec.NewGzipList)
 		if err != nil {
 			return err
 		}
-		if list.Size() > gzipAbove {
-			w.Header().Set("Content-Encoding", "gzip")
-			w.Header().Add("Vary", "Accept-Encoding")
-			s.sendList(w, a, list)
-			return nil
-		}
+		compressed(w)
+		return s.sendList(w, a, list)
 	}
 	list, err := a.join(res, meta, objects, plain, codec.NewList)
 	if err != nil {
@@ -84,18 +84,42 @@ func (s *Server) sendJoined(w http.ResponseWriter, r *http.Request, res *resourc
 		return nil
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(list.Size()))
-	s.sendList(w, a, list)
-	return nil
+	return s.sendList(w, a, list)
+}
+
+func compressed(w http.ResponseWriter) {
+	w.Header().Set("Content-Encoding", "gzip")
+	w.Header().Add("Vary", "Accept-Encoding")
+}
+
+// streamList encodes objects, where they are not encoded yet, while it sends
+// them.
+func (s *Server) streamList(w http.ResponseWriter, res *resource, a answer, meta metav1.ListMeta, objects []shown, gzip bool) error {
+	kind, encoder := a.listForm(res)
+	if gzip {
+		encoder = codec.Deflated(encoder)
+		compressed(w)
+	}
+	list, err := codec.StreamList(a.out.Format, kind, meta, len(objects), func(i int) ([]byte, error) { return objects[i].from.Encoded(encoder) }, gzip)
+	if err != nil {
+		return err
+	}
+	return s.sendList(w, a, list)
 }
 
 func plain(e runtime.Encoder) runtime.Encoder { return e }
 
-// sendList writes a list. A client that is gone is nobody's error.
-func (s *Server) sendList(w http.ResponseWriter, a answer, list *codec.List) {
+// sendList writes a list. A client that is gone is nobody's error; a list that
+// cannot be finished must not look like one that is.
+func (s *Server) sendList(w http.ResponseWriter, a answer, list *codec.List) error {
 	w.Header().Set("Content-Type", a.out.Format.MediaType())
 	w.Header().Set("Cache-Control", "no-cache, private")
 	w.WriteHeader(http.StatusOK)
-	_, _ = list.WriteTo(w)
+	if _, err := list.WriteTo(w); errors.Is(err, codec.ErrItem) {
+		s.logger.Error("a list was broken off", "error", err)
+		panic(http.ErrAbortHandler)
+	}
+	return nil
 }
 
 // list reads the page that a call asks for.
@@ -203,11 +227,7 @@ func (a answer) renderList(ctx context.Context, res *resource, meta metav1.ListM
 // join makes a list, or one of metadata, of what an encoder makes of objects.
 func (a answer) join(res *resource, meta metav1.ListMeta, objects []shown, as func(runtime.Encoder) runtime.Encoder,
 	list func(codec.Format, schema.GroupVersionKind, metav1.ListMeta, [][]byte) (*codec.List, error)) (*codec.List, error) {
-	kind, encoder := res.listKind, a.out.Format.Bare()
-	if a.out.As != "" {
-		kind, encoder = a.out.AsKind(), a.out.Format.Metadata()
-		kind.Kind = "PartialObjectMetadataList"
-	}
+	kind, encoder := a.listForm(res)
 	encoder = as(encoder)
 	items := make([][]byte, len(objects))
 	for i, o := range objects {
@@ -218,4 +238,14 @@ func (a answer) join(res *resource, meta metav1.ListMeta, objects []shown, as fu
 		items[i] = item
 	}
 	return list(a.out.Format, kind, meta, items)
+}
+
+// listForm is the kind of a list, and what encodes its items.
+func (a answer) listForm(res *resource) (schema.GroupVersionKind, runtime.Encoder) {
+	if a.out.As == "" {
+		return res.listKind, a.out.Format.Bare()
+	}
+	kind := a.out.AsKind()
+	kind.Kind = "PartialObjectMetadataList"
+	return kind, a.out.Format.Metadata()
 }

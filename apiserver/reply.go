@@ -28,7 +28,7 @@ type encodable interface {
 // fresh is an object that nobody else will ask for.
 type fresh struct{ runtime.Object }
 
-func (f fresh) Encoded(e runtime.Encoder) ([]byte, error) { return runtime.Encode(e, f.Object) }
+func (f fresh) Encoded(e runtime.Encoder) ([]byte, error) { return codec.Bytes(e, f.Object) }
 
 // answer is what a client gets and in which form.
 type answer struct {

@@ -83,6 +83,9 @@ type Config struct {
 	MaxBodyBytes int64
 	// Timeouts of requests; see Timeouts for what zero means.
 	Timeouts Timeouts
+	// Flags are what /flagz shows: the values by name, secrets left out. nil:
+	// there is no such page.
+	Flags func() map[string]string
 }
 
 // Server is an API server. Make it with New; all methods may be called
@@ -117,7 +120,8 @@ func New(config Config) (*Server, error) {
 	config.complete()
 	s := &Server{config: config, logger: config.Logger, clock: config.Clock}
 	s.admission = admission.NewChain(config.Admission...)
-	s.cache = cache.New(config.Store, config.Logger)
+	stored := newStoreMetrics(s)
+	s.cache = cache.New(config.Store, config.Logger, cache.WithCheck(checkInterval, stored.checked))
 	set, err := s.newSet(&resources{}, map[string][]*registry.Resource{builtin: config.Rows})
 	if err != nil {
 		return nil, err
@@ -125,6 +129,7 @@ func New(config Config) (*Server, error) {
 	s.current.Store(set)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.metrics = newMetrics(s.set)
+	s.metrics.registry.MustRegister(stored)
 	if config.FlowControl != nil {
 		config.FlowControl.Register(s.metrics.registry)
 	}

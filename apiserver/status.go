@@ -78,14 +78,22 @@ func storageError(err error, resource schema.GroupResource, name string) error {
 	case errors.Is(err, storage.ErrTooLarge):
 		return apierrors.NewRequestEntityTooLargeError("the object is larger than the store accepts")
 	case errors.Is(err, storage.ErrNoSpace):
-		return plainStatus(http.StatusInsufficientStorage, metav1.StatusReasonInternalError, "the store is full")
+		return plainStatus(http.StatusInsufficientStorage, metav1.StatusReasonInternalError,
+			"the store is full: deletes still work, so remove what is not needed, or have its operator make room")
+	case errors.Is(err, context.DeadlineExceeded) && errors.Is(err, storage.ErrUnavailable):
+		return apierrors.NewTimeoutError("the store did not answer within the allotted timeout", storeRetrySeconds)
 	case errors.Is(err, context.DeadlineExceeded):
 		return apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0)
 	case errors.Is(err, storage.ErrUnavailable):
-		return apierrors.NewServiceUnavailable(err.Error())
+		unavailable := apierrors.NewServiceUnavailable(err.Error())
+		unavailable.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: storeRetrySeconds}
+		return unavailable
 	}
 	return nil
 }
+
+// storeRetrySeconds is when a client may ask again after the store was away.
+const storeRetrySeconds = 1
 
 func errModified(resource schema.GroupResource, name string) error {
 	return apierrors.NewConflict(resource, name, errors.New("the object has been modified; please apply your changes to the latest version and try again"))

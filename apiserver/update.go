@@ -220,14 +220,14 @@ func (s *Server) replace(ctx context.Context, wr *write, old *current, obj runti
 		return nil, err
 	}
 	if wr.dryRun {
-		return obj, setVersion(obj, old.revision)
+		return s.written(wr, obj, value, old.revision)
 	}
 	revision, err := s.config.Store.Update(ctx, wr.res.key(wr.namespace, wr.name), value, old.revision, wr.res.ttl(obj))
 	if err != nil {
 		return nil, err
 	}
 	written = true
-	return obj, setVersion(obj, revision)
+	return s.written(wr, obj, value, revision)
 }
 
 // storedAlike reports whether an object that has not changed would be stored as

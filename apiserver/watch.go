@@ -5,11 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
@@ -21,7 +18,11 @@ import (
 )
 
 func (s *Server) handleWatch(w http.ResponseWriter, r *http.Request, c *call) error {
-	a, err := s.negotiate(r, c, streams(c.res.offer))
+	offer := streams(c.res.offer)
+	if isSocket(r) {
+		offer = socketOffer(offer)
+	}
+	a, err := s.negotiate(r, c, offer)
 	if err != nil {
 		return err
 	}
@@ -32,19 +33,30 @@ func (s *Server) handleWatch(w http.ResponseWriter, r *http.Request, c *call) er
 	ctx, cancel := s.watchContext(r.Context(), sel)
 	defer cancel()
 	events, err := c.res.objects().Watch(ctx, sel.watchOptions(c.res.folder(c.namespace)))
+	expired := errors.Is(err, cache.ErrExpired)
+	if err != nil && !expired {
+		return err
+	}
+	if !expired {
+		defer events.Close()
+	}
+	if isSocket(r) {
+		var k *socket
+		if k, ctx, err = s.upgrade(ctx, w, r); err != nil {
+			return nil
+		}
+		defer k.close()
+		w = k
+	}
 	stream := &stream{answer: a, res: c.res, clock: s.clock, w: w, control: http.NewResponseController(w)}
 	stream.watchdog = newWatchdog(stream.control, s.config.Timeouts.Write)
-	if errors.Is(err, cache.ErrExpired) {
+	if expired {
 		// An expired watch is told so within the stream, as watches of long
 		// standing are.
 		stream.begin()
-		stream.fail(apiError(err, c.res.row.GroupResource(), ""))
+		stream.fail(apiError(cache.ErrExpired, c.res.row.GroupResource(), ""))
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	defer events.Close()
 	gauge := s.metrics.watching(c.res.row)
 	gauge.Inc()
 	defer gauge.Dec()
@@ -256,14 +268,9 @@ func (t *stream) partialKind() schema.GroupVersionKind {
 // bookmark tells how far the watch has come, in an object that has nothing
 // else.
 func (t *stream) bookmark(event *cache.Event) ([]byte, error) {
-	obj := t.res.row.New()
-	accessor, err := meta.Accessor(obj)
+	obj, err := bookmarkOf(t.res, event)
 	if err != nil {
 		return nil, err
-	}
-	accessor.SetResourceVersion(strconv.FormatInt(event.Revision, 10))
-	if event.InitialEventsEnd {
-		accessor.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
 	}
 	body, err := t.object(obj, fresh{obj}, !t.headed)
 	if err != nil {

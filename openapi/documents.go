@@ -22,10 +22,12 @@ type documentKey struct {
 	part  string
 }
 
-// documents makes and keeps documents. One is made at a time: making one takes
-// some megabytes for a moment.
+// documents makes and keeps documents. Of each version of OpenAPI one is made
+// at a time: making one takes some megabytes for a moment.
 type documents struct {
 	config Config
+
+	makingV2, makingV3 sync.Mutex
 
 	mu sync.Mutex
 	// What follows is of these rows.
@@ -54,24 +56,53 @@ func (d *documents) hash(key documentKey) (string, error) {
 
 // get returns a document, compressed, and its hash.
 func (d *documents) get(key documentKey) (compressed []byte, hash string, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.refresh()
-	if hash, err = d.hashOf(key); err != nil {
-		return nil, "", err
+	if now, err := d.now(key); now.compressed != nil || err != nil {
+		return now.compressed, now.hash, err
 	}
-	if compressed, ok := d.compressed[key]; ok {
-		return compressed, hash, nil
+	making := &d.makingV3
+	if key.v2 {
+		making = &d.makingV2
 	}
-	content, err := d.build(key)
+	making.Lock()
+	defer making.Unlock()
+	now, err := d.now(key)
+	if now.compressed != nil || err != nil {
+		return now.compressed, now.hash, err
+	}
+	content, err := d.build(key, now)
 	if err != nil {
 		return nil, "", err
 	}
 	if compressed, err = compress(content); err != nil {
 		return nil, "", err
 	}
-	d.compressed[key] = compressed
-	return compressed, hash, nil
+	d.keep(key, now, compressed)
+	return compressed, now.hash, nil
+}
+
+// moment is what there is of a document, and what it is made of.
+type moment struct {
+	rows       []*registry.Resource
+	hashes     map[string]string
+	hash       string
+	compressed []byte
+}
+
+func (d *documents) now(key documentKey) (moment, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refresh()
+	hash, err := d.hashOf(key)
+	return moment{rows: d.rows, hashes: d.hashes, hash: hash, compressed: d.compressed[key]}, err
+}
+
+// keep keeps a document, unless it is made of what is no more.
+func (d *documents) keep(key documentKey, of moment, compressed []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if hash, err := d.hashOf(key); err == nil && hash == of.hash {
+		d.compressed[key] = compressed
+	}
 }
 
 func (d *documents) hashOf(key documentKey) (string, error) {
@@ -186,13 +217,13 @@ func hexHash(contents ...[]byte) string {
 	return fmt.Sprintf("%X", h.Sum(nil))
 }
 
-func (d *documents) build(key documentKey) ([]byte, error) {
+func (d *documents) build(key documentKey, of moment) ([]byte, error) {
 	if key.part == "" && !key.v2 {
-		return d.index()
+		return index(of.hashes)
 	}
-	parts := partsOf(d.rows)
+	parts := partsOf(of.rows)
 	if key.v2 {
-		m, err := modelsFor(d.rows, true)
+		m, err := modelsFor(of.rows, true)
 		if err != nil {
 			return nil, err
 		}
@@ -217,13 +248,13 @@ func (d *documents) build(key documentKey) ([]byte, error) {
 	return content, err
 }
 
-// index lists the OpenAPI 3 documents, whose hashes are known by then.
-func (d *documents) index() ([]byte, error) {
+// index lists the OpenAPI 3 documents by their hashes.
+func index(hashes map[string]string) ([]byte, error) {
 	type location struct {
 		ServerRelativeURL string `json:"serverRelativeURL"`
 	}
-	paths := make(map[string]location, len(d.hashes))
-	for name, hash := range d.hashes {
+	paths := make(map[string]location, len(hashes))
+	for name, hash := range hashes {
 		paths[name] = location{relativeURL(name, hash)}
 	}
 	return marshal(map[string]any{"paths": paths})

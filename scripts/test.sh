@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install-test.sh
-make --no-print-directory build
+make --no-print-directory build bin/helm bin/sample-apiserver
 
 # Packages that start clusters come one at a time: two cores carry no more.
 alone='/test/'

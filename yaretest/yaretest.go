@@ -122,7 +122,7 @@ func New(options ...Option) (_ *Server, err error) {
 	if s.keys, err = pki.LoadCluster(s.dir, []string{"localhost", "127.0.0.1"}); err != nil {
 		return nil, err
 	}
-	trust, err := kubeapiserver.ClusterTrust(s.keys, config.Issuer)
+	trust, err := kubeapiserver.ClusterTrust(s.keys, config.Issuer())
 	if err != nil {
 		return nil, err
 	}

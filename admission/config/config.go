@@ -5,6 +5,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/yare-io/yare/admission/builtin"
+	"github.com/yare-io/yare/admission/policy"
 	"github.com/yare-io/yare/admission/webhook"
 )
 
@@ -75,6 +77,8 @@ func (c *Config) read(data []byte, folder string) error {
 	for _, p := range f.Plugins {
 		read, known := readers[p.Name]
 		switch {
+		case p.Name == policy.MutatingName || p.Name == policy.ValidatingName:
+			return fmt.Errorf("plugin %s: its only setting, staticManifestsDir, a beta feature of Kubernetes, is not supported: make policies through the API", p.Name)
 		case !known:
 			return fmt.Errorf("plugin %q has no settings, or there is no such plugin", p.Name)
 		case seen[p.Name]:
@@ -120,11 +124,15 @@ func decode(data []byte, into any, meta *metav1.TypeMeta, apiVersion, kind strin
 
 func credentials(data []byte) (webhook.Credentials, error) {
 	var c struct {
-		metav1.TypeMeta `json:",inline"`
-		KubeConfigFile  string `json:"kubeConfigFile"`
+		metav1.TypeMeta    `json:",inline"`
+		KubeConfigFile     string `json:"kubeConfigFile"`
+		StaticManifestsDir string `json:"staticManifestsDir"`
 	}
 	if err := decode(data, &c, &c.TypeMeta, group, "WebhookAdmissionConfiguration"); err != nil {
 		return webhook.Credentials{}, err
+	}
+	if c.StaticManifestsDir != "" {
+		return webhook.Credentials{}, errors.New("staticManifestsDir, a beta feature of Kubernetes, is not supported: make the configurations through the API")
 	}
 	return webhook.LoadCredentials(c.KubeConfigFile)
 }

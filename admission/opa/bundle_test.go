@@ -184,8 +184,8 @@ const lenient = "plugins:\n  kubernetes_admission:\n    timeoutSeconds: 20\n"
 
 // state gives several runs one state directory.
 func runIn(t *testing.T, state, config string) *policies {
-	p := &policies{t: t}
-	p.run("persistence_directory: " + state + "\n" + config)
+	p := &policies{t: t, state: state}
+	p.run(config)
 	return p
 }
 

@@ -36,6 +36,7 @@ func (n fixedNamespaces) Get(_ context.Context, name string) (*corev1.Namespace,
 type policies struct {
 	t      testing.TB
 	dir    string
+	state  string
 	engine *engine.Engine
 	chain  *admission.Chain
 }
@@ -51,22 +52,35 @@ func start(t testing.TB, settings string, files map[string]string) *policies {
 
 func (p *policies) run(config string) {
 	p.t.Helper()
-	e, err := engine.New(engine.Config{OPA: []byte(config), StateDir: p.t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	e, err := engine.New(engine.Config{OPA: []byte(config), StateDir: p.stateDir(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.engine = e
 	mutator, validator := opa.Plugins(e, fixedNamespaces{"shop": {"team": "blue"}, "kube-system": {}}, nil)
 	p.chain = admission.NewChain(mutator, validator)
+	p.follow()
+}
+
+// follow runs the engine until the test ends.
+func (p *policies) follow() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- e.Run(ctx) }()
+	go func() { ended <- p.engine.Run(ctx) }()
 	p.t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			p.t.Error(err)
 		}
 	})
+}
+
+// stateDir is the one given, or one of its own.
+func (p *policies) stateDir() string {
+	if p.state == "" {
+		p.state = p.t.TempDir()
+	}
+	return p.state
 }
 
 func (p *policies) write(files map[string]string) {
@@ -290,6 +304,7 @@ func TestAnEvaluationIsStoppedAtItsLimits(t *testing.T) {
 	greedy := "package kubernetes.admission\n\ndeny contains sprintf(\"%d %d\", [i, j]) if {\n\tsome i in numbers.range(1, 3000)\n\tsome j in numbers.range(1, 3000)\n}\n"
 	for name, test := range map[string]struct{ settings, policy string }{
 		"time":   {"    timeoutSeconds: 0.05\n", slow},
+		"steps":  {"    timeoutSeconds: 20\n    stepsLimit: 1000\n", slow},
 		"memory": {"    memoryLimitMiB: 16\n", greedy},
 	} {
 		t.Run(name, func(t *testing.T) {

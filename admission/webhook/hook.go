@@ -6,7 +6,6 @@ import (
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/yare-io/yare/admission/match"
@@ -36,44 +35,31 @@ func (h *hook) close() {
 	}
 }
 
-// given is what both kinds of webhooks have.
-type given struct {
-	configuration, name string
-	client              *admissionregistrationv1.WebhookClientConfig
-	rules               []admissionregistrationv1.RuleWithOperations
-	failure             *admissionregistrationv1.FailurePolicyType
-	policy              *admissionregistrationv1.MatchPolicyType
-	namespace, object   *metav1.LabelSelector
-	sideEffects         *admissionregistrationv1.SideEffectClass
-	timeoutSeconds      *int32
-	versions            []string
-	conditions          []admissionregistrationv1.MatchCondition
-}
-
 const defaultTimeoutSeconds = 10
 
 var errVersion = errors.New("webhook does not accept known AdmissionReview versions (v1)")
 
-// build compiles a webhook. One that cannot be compiled fails the requests it
-// could concern when it is called.
-func (p *plugin) build(g given, credentials Credentials) *hook {
+// build compiles a webhook of either kind. One that cannot be compiled fails the
+// requests it could concern when it is called.
+func (p *plugin) build(configuration string, w *admissionregistrationv1.MutatingWebhook, credentials Credentials) *hook {
 	h := &hook{
-		id: g.configuration + "/" + g.name, configuration: g.configuration, name: g.name,
-		ignore:  g.failure != nil && *g.failure == admissionregistrationv1.Ignore,
-		timeout: time.Duration(ptr.Deref(g.timeoutSeconds, defaultTimeoutSeconds)) * time.Second,
+		id: configuration + "/" + w.Name, configuration: configuration, name: w.Name,
+		ignore:   ptr.Deref(w.FailurePolicy, "") == admissionregistrationv1.Ignore,
+		reinvoke: ptr.Deref(w.ReinvocationPolicy, "") == admissionregistrationv1.IfNeededReinvocationPolicy,
+		timeout:  time.Duration(ptr.Deref(w.TimeoutSeconds, defaultTimeoutSeconds)) * time.Second,
 	}
-	switch ptr.Deref(g.sideEffects, "") {
+	switch ptr.Deref(w.SideEffects, "") {
 	case admissionregistrationv1.SideEffectClassNone, admissionregistrationv1.SideEffectClassNoneOnDryRun:
 		h.quiet = true
 	}
-	if len(g.conditions) > 0 {
-		h.conditions = match.NewConditions(g.conditions, false)
+	if len(w.MatchConditions) > 0 {
+		h.conditions = match.NewConditions(w.MatchConditions, false)
 	}
-	if h.criteria, h.broken = match.ForWebhook(g.rules, g.policy, g.namespace, g.object); h.broken != nil {
+	if h.criteria, h.broken = match.ForWebhook(w.Rules, w.MatchPolicy, w.NamespaceSelector, w.ObjectSelector); h.broken != nil {
 		return h
 	}
-	h.endpoint = newEndpoint(g.client, credentials, p.dialer, p.config.Services)
-	if !slices.Contains(g.versions, "v1") {
+	h.endpoint = newEndpoint(&w.ClientConfig, credentials, p.dialer, p.config.Services)
+	if !slices.Contains(w.AdmissionReviewVersions, "v1") {
 		h.endpoint.unusable = errVersion
 	}
 	return h
@@ -83,13 +69,8 @@ func (p *plugin) compileMutating(configuration any) []*hook {
 	c := configuration.(*admissionregistrationv1.MutatingWebhookConfiguration)
 	hooks := make([]*hook, len(c.Webhooks))
 	for i := range c.Webhooks {
-		w := &c.Webhooks[i]
-		hooks[i] = p.build(given{
-			c.Name, w.Name, &w.ClientConfig, w.Rules, w.FailurePolicy, w.MatchPolicy, w.NamespaceSelector, w.ObjectSelector,
-			w.SideEffects, w.TimeoutSeconds, w.AdmissionReviewVersions, w.MatchConditions,
-		}, p.config.Mutating)
+		hooks[i] = p.build(c.Name, &c.Webhooks[i], p.config.Mutating)
 		hooks[i].mutating, hooks[i].typeLabel = true, "admit"
-		hooks[i].reinvoke = ptr.Deref(w.ReinvocationPolicy, "") == admissionregistrationv1.IfNeededReinvocationPolicy
 	}
 	return hooks
 }
@@ -98,12 +79,17 @@ func (p *plugin) compileValidating(configuration any) []*hook {
 	c := configuration.(*admissionregistrationv1.ValidatingWebhookConfiguration)
 	hooks := make([]*hook, len(c.Webhooks))
 	for i := range c.Webhooks {
-		w := &c.Webhooks[i]
-		hooks[i] = p.build(given{
-			c.Name, w.Name, &w.ClientConfig, w.Rules, w.FailurePolicy, w.MatchPolicy, w.NamespaceSelector, w.ObjectSelector,
-			w.SideEffects, w.TimeoutSeconds, w.AdmissionReviewVersions, w.MatchConditions,
-		}, p.config.Validating)
+		hooks[i] = p.build(c.Name, common(&c.Webhooks[i]), p.config.Validating)
 		hooks[i].typeLabel = "validating"
 	}
 	return hooks
+}
+
+// common shows a validating webhook as a mutating one, which has all its fields.
+func common(w *admissionregistrationv1.ValidatingWebhook) *admissionregistrationv1.MutatingWebhook {
+	return &admissionregistrationv1.MutatingWebhook{
+		Name: w.Name, ClientConfig: w.ClientConfig, Rules: w.Rules, FailurePolicy: w.FailurePolicy, MatchPolicy: w.MatchPolicy,
+		NamespaceSelector: w.NamespaceSelector, ObjectSelector: w.ObjectSelector, SideEffects: w.SideEffects,
+		TimeoutSeconds: w.TimeoutSeconds, AdmissionReviewVersions: w.AdmissionReviewVersions, MatchConditions: w.MatchConditions,
+	}
 }

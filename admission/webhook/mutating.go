@@ -19,6 +19,7 @@ import (
 // Audit annotations, as Kubernetes names them.
 const (
 	mutationAnnotation = "mutation.webhook.admission.k8s.io/"
+	patchAnnotation    = "patch.webhook.admission.k8s.io/"
 	openMutating       = "failed-open.mutation.webhook.admission.k8s.io/"
 )
 
@@ -53,9 +54,13 @@ func (p *mutatingPlugin) admit(ctx context.Context, h *hook, index int, r *match
 	if err != nil || !ok {
 		return err
 	}
+	var document json.RawMessage
 	changed := false
 	result := p.call(ctx, h, r, view, func(response *admissionv1.AdmissionResponse) error {
 		changed, err = p.patch(ctx, h, r, view, response.Patch)
+		if err == nil {
+			document = response.Patch
+		}
 		return err
 	})
 	result.note(h, r.Attributes)
@@ -67,17 +72,18 @@ func (p *mutatingPlugin) admit(ctx context.Context, h *hook, index int, r *match
 	if result.open {
 		r.Annotate(openMutating+place, h.name)
 	}
-	r.Annotate(mutationAnnotation+place, annotation(h, changed))
+	r.Annotate(mutationAnnotation+place, annotation(map[string]any{"configuration": h.configuration, "webhook": h.name, "mutated": changed}))
+	if len(document) > 0 {
+		r.AnnotateDetail(patchAnnotation+place, annotation(map[string]any{
+			"configuration": h.configuration, "webhook": h.name, "patch": document, "patchType": admissionv1.PatchTypeJSONPatch,
+		}))
+	}
 	turns.Took(r.Attributes, h.id, changed, h.reinvoke)
 	return result.err
 }
 
-func annotation(h *hook, changed bool) string {
-	text, err := json.Marshal(struct {
-		Configuration string `json:"configuration"`
-		Webhook       string `json:"webhook"`
-		Mutated       bool   `json:"mutated"`
-	}{h.configuration, h.name, changed})
+func annotation(facts map[string]any) string {
+	text, err := json.Marshal(facts)
 	if err != nil {
 		return ""
 	}

@@ -44,11 +44,21 @@ const podAddress = "10.0.0.7"
 type metrics struct {
 	last  atomic.Pointer[http.Request]
 	serve atomic.Pointer[http.HandlerFunc]
+	// openAPI2 is its document; without one it has none.
+	openAPI2 atomic.Pointer[string]
+	// hang, when set, makes it never answer.
+	hang atomic.Bool
 }
 
 func (m *metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if m.hang.Load() {
+		<-r.Context().Done()
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	switch r.URL.Path {
+	case "/openapi/v2":
+		m.serveOpenAPI2(w, r)
 	case "/apis/metrics.example.com/v1":
 		_ = json.NewEncoder(w).Encode(metav1.APIResourceList{GroupVersion: "metrics.example.com/v1", APIResources: []metav1.APIResource{
 			{Name: "loads", SingularName: "load", Namespaced: true, Kind: "Load", Verbs: []string{"get", "list"}},
@@ -117,8 +127,8 @@ func newWorld(t *testing.T) *world {
 		Store: store, Rows: rows, Authenticator: byHeader{}, Authorizer: authorizerfactory.NewAlwaysAllowAuthorizer(), Elsewhere: aggregator.Handler,
 		Documents: func(rows func() []*registry.Resource) map[string]http.Handler {
 			described := aggregator.Discovery(discovery.New(discovery.Config{Rows: rows, Others: aggregator.Others}))
-			schemas := aggregator.Documents(openapi.New(openapi.Config{Rows: rows}))
-			return map[string]http.Handler{"/apis": described, "/openapi/v3": schemas}
+			schemas := aggregator.Documents(openapi.New(openapi.Config{Rows: rows, Version: "v1"}))
+			return map[string]http.Handler{"/apis": described, "/openapi/v2": schemas, "/openapi/v3": schemas}
 		},
 	})
 	if err != nil {

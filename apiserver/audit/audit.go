@@ -143,9 +143,13 @@ func (r *Record) change(edit func(*auditinternal.Event)) {
 	edit(&r.event)
 }
 
-// Impersonate says on whose behalf the request is.
-func (r *Record) Impersonate(who user.Info) {
+// Impersonate says on whose behalf the request is, and which constrained verb
+// allowed it, empty if none.
+func (r *Record) Impersonate(who user.Info, constraint string) {
 	r.change(func(e *auditinternal.Event) {
+		if constraint != "" {
+			e.AuthenticationMetadata = &auditinternal.AuthenticationMetadata{ImpersonationConstraint: constraint}
+		}
 		e.ImpersonatedUser = &authenticationv1.UserInfo{}
 		describe(&e.ImpersonatedUser.Username, &e.ImpersonatedUser.UID, &e.ImpersonatedUser.Groups, who)
 	})

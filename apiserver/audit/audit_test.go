@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -159,11 +160,11 @@ func TestWebhookGetsBatches(t *testing.T) {
 	if err := os.WriteFile(kubeconfig, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	hook, err := audit.NewWebhook(audit.WebhookConfig{Kubeconfig: kubeconfig, Backoff: time.Millisecond, MaxEvent: 2000, MaxBatch: 1 << 20})
+	hook, err := audit.NewWebhook(audit.WebhookConfig{Kubeconfig: kubeconfig, Backoff: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch := audit.NewBatch(audit.BatchConfig{Buffer: 100, MaxSize: 10, MaxWait: time.Minute}, hook)
+	batch := audit.NewBatch(audit.BatchConfig{Buffer: 100, MaxSize: 10, MaxWait: time.Minute}, &audit.Truncate{MaxEvent: 2000, MaxBatch: 1 << 20, To: hook})
 	a := auditor(t, "rules: [{level: RequestResponse}]", batch)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -190,5 +191,31 @@ func TestWebhookGetsBatches(t *testing.T) {
 	}
 	if e := lists[0].Items[0]; e.RequestObject != nil || e.Annotations["audit.k8s.io/truncated"] != "true" {
 		t.Errorf("a large event came whole: %v", e.Annotations)
+	}
+}
+
+// batches notes how many events came at once.
+type batches struct{ sizes []int }
+
+func (b *batches) Take(_ context.Context, events ...*auditinternal.Event) error {
+	b.sizes = append(b.sizes, len(events))
+	return nil
+}
+
+func (b *batches) Run(context.Context) error { return nil }
+
+func TestTooLargeIsSplitShortenedOrLeftOut(t *testing.T) {
+	to := &batches{}
+	truncate := &audit.Truncate{MaxEvent: 1000, MaxBatch: 2000, To: to}
+	event := func(uri int) *auditinternal.Event { return &auditinternal.Event{RequestURI: strings.Repeat("x", uri)} }
+	if err := truncate.Take(t.Context(), event(400), event(400), event(400), event(400), event(2000)); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(to.sizes, []int{3, 1}) && !slices.Equal(to.sizes, []int{2, 2}) {
+		t.Errorf("batches of %v", to.sizes)
+	}
+	to.sizes = nil
+	if err := truncate.Take(t.Context(), event(2000)); err != nil || len(to.sizes) != 0 {
+		t.Errorf("what cannot be shortened came: %v, %v", to.sizes, err)
 	}
 }

@@ -23,10 +23,6 @@ type WebhookConfig struct {
 	// Strict makes requests fail whose events cannot be delivered, where
 	// nothing batches them.
 	Strict bool
-	// MaxEvent and MaxBatch bound what is sent, in bytes; zero: no bound. An
-	// event that is larger loses its bodies, and if that does not help it is
-	// left out.
-	MaxEvent, MaxBatch int
 }
 
 // Webhook sends events to a server, as an audit.k8s.io/v1 EventList.
@@ -59,61 +55,17 @@ func NewWebhook(config WebhookConfig) (*Webhook, error) {
 	return &Webhook{config: config, url: loaded.Host + loaded.APIPath, client: client}, nil
 }
 
-// Take implements Backend: it sends the events before it returns, in as many
-// requests as their size takes.
+// Take implements Backend: it sends the events, in one request, before it
+// returns.
 func (w *Webhook) Take(ctx context.Context, events ...*auditinternal.Event) error {
-	list, size := &auditinternal.EventList{}, 0
-	var first error
-	flush := func() {
-		if len(list.Items) > 0 {
-			if err := w.deliver(ctx, list); err != nil && first == nil {
-				first = err
-			}
-		}
-		list, size = &auditinternal.EventList{}, 0
+	list := &auditinternal.EventList{Items: make([]auditinternal.Event, len(events))}
+	for i, event := range events {
+		list.Items[i] = *event
 	}
-	for _, event := range events {
-		event, n, err := w.fit(event)
-		if err != nil {
-			first = err
-			continue
-		}
-		if event == nil {
-			continue
-		}
-		if w.config.MaxBatch > 0 && size+n > w.config.MaxBatch {
-			flush()
-		}
-		list.Items = append(list.Items, *event)
-		size += n
+	if err := w.deliver(ctx, list); len(events) > 1 || w.config.Strict {
+		return err
 	}
-	flush()
-	if len(events) == 1 && !w.config.Strict {
-		return nil
-	}
-	return first
-}
-
-// fit returns an event that is small enough, nil when it cannot be, and its
-// size.
-func (w *Webhook) fit(event *auditinternal.Event) (*auditinternal.Event, int, error) {
-	if w.config.MaxEvent == 0 && w.config.MaxBatch == 0 {
-		return event, 0, nil
-	}
-	raw, err := encode(event)
-	if err != nil || w.config.MaxEvent == 0 || len(raw) <= w.config.MaxEvent {
-		return event, len(raw), err
-	}
-	small := event.DeepCopy()
-	small.RequestObject, small.ResponseObject = nil, nil
-	if small.Annotations == nil {
-		small.Annotations = map[string]string{}
-	}
-	small.Annotations["audit.k8s.io/truncated"] = "true"
-	if raw, err = encode(small); err != nil || len(raw) > w.config.MaxEvent {
-		return nil, 0, err
-	}
-	return small, len(raw), nil
+	return nil
 }
 
 func (w *Webhook) deliver(ctx context.Context, list *auditinternal.EventList) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -174,12 +175,50 @@ func unwrap(body []byte, want schema.GroupVersionKind) (schema.GroupVersionKind,
 	if len(body) < len(magic) || string(body[:len(magic)]) != magic {
 		return schema.GroupVersionKind{}, nil, errors.New("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
 	}
-	var unknown runtime.Unknown
-	if err := unknown.Unmarshal(body[len(magic):]); err != nil {
+	var kind runtime.TypeMeta
+	var raw []byte
+	err := eachField(body[len(magic):], func(number protowire.Number, value []byte) error {
+		switch number {
+		case 1:
+			return kind.Unmarshal(value)
+		case 2:
+			raw = value
+		}
+		return nil
+	})
+	if err != nil {
 		return schema.GroupVersionKind{}, nil, err
 	}
-	got, err := complete(unknown.APIVersion, unknown.Kind, want)
-	return got, unknown.Raw, err
+	got, err := complete(kind.APIVersion, kind.Kind, want)
+	return got, raw, err
+}
+
+// eachField visits the length-delimited fields of a protobuf message, whose
+// bytes it does not copy.
+func eachField(message []byte, visit func(protowire.Number, []byte) error) error {
+	for len(message) > 0 {
+		number, kind, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		message = message[n:]
+		if kind != protowire.BytesType {
+			if n = protowire.ConsumeFieldValue(number, kind, message); n < 0 {
+				return protowire.ParseError(n)
+			}
+			message = message[n:]
+			continue
+		}
+		value, n := protowire.ConsumeBytes(message)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		if err := visit(number, value); err != nil {
+			return err
+		}
+		message = message[n:]
+	}
+	return nil
 }
 
 func unmarshal(raw []byte, into runtime.Object) error {

@@ -9,9 +9,7 @@
 package codec
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -53,30 +51,46 @@ type bareJSON struct{}
 
 func (bareJSON) Identifier() runtime.Identifier { return "yare/json" }
 
-func (bareJSON) Encode(obj runtime.Object, w io.Writer) error {
-	raw, err := json.Marshal(bareContent(obj))
-	if err != nil {
-		return fmt.Errorf("encode %T as JSON: %w", obj, err)
+func (e bareJSON) Encode(obj runtime.Object, w io.Writer) error {
+	raw, err := e.Bytes(obj)
+	if err == nil {
+		_, err = w.Write(raw)
 	}
-	_, err = w.Write(raw)
 	return err
+}
+
+// Bytes returns what Encode writes.
+func (bareJSON) Bytes(obj runtime.Object) ([]byte, error) {
+	raw, err := bareJSONOf(obj)
+	if err != nil {
+		return nil, fmt.Errorf("encode %T as JSON: %w", obj, err)
+	}
+	return raw, nil
 }
 
 type bareProtobuf struct{}
 
 func (bareProtobuf) Identifier() runtime.Identifier { return "yare/protobuf" }
 
-func (bareProtobuf) Encode(obj runtime.Object, w io.Writer) error {
+func (e bareProtobuf) Encode(obj runtime.Object, w io.Writer) error {
+	raw, err := e.Bytes(obj)
+	if err == nil {
+		_, err = w.Write(raw)
+	}
+	return err
+}
+
+// Bytes returns what Encode writes.
+func (bareProtobuf) Bytes(obj runtime.Object) ([]byte, error) {
 	m, ok := obj.(marshaler)
 	if !ok {
-		return fmt.Errorf("%T has no protobuf form", obj)
+		return nil, fmt.Errorf("%T has no protobuf form", obj)
 	}
 	raw, err := m.Marshal()
 	if err != nil {
-		return fmt.Errorf("encode %T as protobuf: %w", obj, err)
+		return nil, fmt.Errorf("encode %T as protobuf: %w", obj, err)
 	}
-	_, err = w.Write(raw)
-	return err
+	return raw, nil
 }
 
 type marshaler interface{ Marshal() ([]byte, error) }
@@ -94,12 +108,17 @@ func HasProtobuf(obj runtime.Object) bool {
 }
 
 // Encode returns the bare form of an object.
-func Encode(f Format, obj runtime.Object) ([]byte, error) {
-	var b bytes.Buffer
-	if err := f.Bare().Encode(obj, &b); err != nil {
-		return nil, err
+func Encode(f Format, obj runtime.Object) ([]byte, error) { return Bytes(f.Bare(), obj) }
+
+// Bytes is runtime.Encode, without a copy where the encoder has its bytes in one
+// piece.
+func Bytes(e runtime.Encoder, obj runtime.Object) ([]byte, error) {
+	if direct, ok := e.(interface {
+		Bytes(runtime.Object) ([]byte, error)
+	}); ok {
+		return direct.Bytes(obj)
 	}
-	return b.Bytes(), nil
+	return runtime.Encode(e, obj)
 }
 
 // magic begins everything that is encoded as protobuf, in the store and on

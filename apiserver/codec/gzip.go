@@ -18,23 +18,36 @@ import (
 // of it, as they join the plain bytes.
 
 // Deflated encodes objects as e does, for NewGzipList.
-func Deflated(e runtime.Encoder) runtime.Encoder { return deflatedEncoder{e} }
+func Deflated(e runtime.Encoder) runtime.Encoder {
+	return &deflatedEncoder{Encoder: e, name: e.Identifier() + "/deflate"}
+}
 
-type deflatedEncoder struct{ runtime.Encoder }
+type deflatedEncoder struct {
+	runtime.Encoder
+	name runtime.Identifier
+}
 
-func (d deflatedEncoder) Identifier() runtime.Identifier { return d.Encoder.Identifier() + "/deflate" }
+func (d *deflatedEncoder) Identifier() runtime.Identifier { return d.name }
 
-func (d deflatedEncoder) Encode(obj runtime.Object, w io.Writer) error {
-	raw, err := runtime.Encode(d.Encoder, obj)
+func (d *deflatedEncoder) Encode(obj runtime.Object, w io.Writer) error {
+	out, err := d.Bytes(obj)
+	if err == nil {
+		_, err = w.Write(out)
+	}
+	return err
+}
+
+// Bytes returns what Encode writes.
+func (d *deflatedEncoder) Bytes(obj runtime.Object) ([]byte, error) {
+	raw, err := Bytes(d.Encoder, obj)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	out, err := deflate(raw)
 	if err != nil {
-		return fmt.Errorf("compress %T: %w", obj, err)
+		return nil, fmt.Errorf("compress %T: %w", obj, err)
 	}
-	_, err = w.Write(out)
-	return err
+	return out, nil
 }
 
 // deflated is deflate blocks after three numbers about what they hold: its
@@ -77,26 +90,30 @@ func deflate(raw []byte) (deflated, error) {
 
 // writeGzip writes the list as a gzip stream. What goes around the items is
 // not compressed.
-func (l *List) writeGzip(c *Chunks) {
+func (l *List) writeGzip(c *Chunks) error {
 	c.Add([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255})
-	check := c.stored(0, l.head)
+	check, size := c.stored(0, l.head), len(l.head)+len(l.tail)
 	var lead []byte
-	for i := range l.items {
-		if lead = l.lead(lead[:0], i); len(lead) > 0 {
+	for i := 0; i < l.count && c.err == nil; i++ {
+		raw, err := l.item(i)
+		if err != nil {
+			return err
+		}
+		if lead = l.lead(lead[:0], i, raw); len(lead) > 0 {
 			check = c.stored(check, lead)
 		}
-		item := deflated(l.items[i])
+		item := deflated(raw)
 		check = multiply(item.shift(), check) ^ item.check()
-		if c.Add(item.blocks()); c.err != nil {
-			return
-		}
+		size += len(lead) + item.size()
+		c.Add(item.blocks())
 	}
 	check = c.stored(check, l.tail)
 	c.Add([]byte{1, 0, 0, 0xff, 0xff}) // the last block, empty
 	var end [8]byte
 	binary.LittleEndian.PutUint32(end[:], check)
-	binary.LittleEndian.PutUint32(end[4:], uint32(l.size))
+	binary.LittleEndian.PutUint32(end[4:], uint32(size))
 	c.Add(end[:])
+	return nil
 }
 
 // stored adds bytes uncompressed, and returns the check of all up to them.

@@ -3,6 +3,7 @@ package codec
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/bits"
@@ -18,7 +19,8 @@ import (
 type List struct {
 	format     Format
 	head, tail []byte
-	items      [][]byte
+	count      int
+	item       func(i int) ([]byte, error)
 	// deflated: the items are what Deflate made of them.
 	deflated bool
 	size     int
@@ -27,50 +29,68 @@ type List struct {
 // NewList makes a list of the bare forms of objects. Of YAML there are no
 // pieces: WrapList has it.
 func NewList(f Format, gvk schema.GroupVersionKind, meta metav1.ListMeta, items [][]byte) (*List, error) {
-	return newList(&List{format: f, items: items}, gvk, meta)
+	return newList(&List{format: f}, gvk, meta, items)
 }
 
 // NewGzipList makes a list that writes itself compressed, of items that Deflate
 // has compressed.
 func NewGzipList(f Format, gvk schema.GroupVersionKind, meta metav1.ListMeta, items [][]byte) (*List, error) {
-	return newList(&List{format: f, items: items, deflated: true}, gvk, meta)
+	return newList(&List{format: f, deflated: true}, gvk, meta, items)
 }
 
-func newList(l *List, gvk schema.GroupVersionKind, meta metav1.ListMeta) (*List, error) {
+// Streams reports whether lists of a format can be begun before the sizes of
+// their items are known.
+func (f Format) Streams() bool { return f == JSON || f == CBOR }
+
+// StreamList makes a list whose items are asked for one after the other while
+// it is written, so that they need not all be in memory. It has no size. With
+// gzip, items are what Deflated encodes.
+func StreamList(f Format, gvk schema.GroupVersionKind, meta metav1.ListMeta, count int, item func(i int) ([]byte, error), gzip bool) (*List, error) {
+	l := &List{format: f, count: count, item: item, deflated: gzip}
+	return l, l.around(gvk, meta, 0)
+}
+
+func newList(l *List, gvk schema.GroupVersionKind, meta metav1.ListMeta, items [][]byte) (*List, error) {
+	l.count, l.item = len(items), func(i int) ([]byte, error) { return items[i], nil }
 	between := 0
-	for i := range l.items {
-		n := l.itemSize(i)
+	for i, item := range items {
+		n := l.sizeOf(item)
 		between += n + l.leadSize(i, n)
 	}
-	var err error
+	err := l.around(gvk, meta, between)
+	l.size = len(l.head) + between + len(l.tail)
+	return l, err
+}
+
+// around makes what goes before and after the items.
+func (l *List) around(gvk schema.GroupVersionKind, meta metav1.ListMeta, between int) (err error) {
 	switch l.format {
 	case Protobuf:
 		err = l.aroundProtobuf(gvk, meta, between)
 	case CBOR:
-		l.head, l.tail, err = aroundCBOR(gvk, meta, len(l.items))
+		l.head, l.tail, err = aroundCBOR(gvk, meta, l.count)
 	default:
 		err = l.aroundJSON(gvk, meta)
 	}
-	l.size = len(l.head) + between + len(l.tail)
-	return l, err
+	return err
 }
 
 // Size is how many bytes there are, uncompressed.
 func (l *List) Size() int { return l.size }
 
-// itemSize is an item's size, uncompressed.
-func (l *List) itemSize(i int) int {
+// sizeOf is an item's size, uncompressed.
+func (l *List) sizeOf(item []byte) int {
 	if l.deflated {
-		return deflated(l.items[i]).size()
+		return deflated(item).size()
 	}
-	return len(l.items[i])
+	return len(item)
 }
 
 // lead adds what goes in front of an item.
-func (l *List) lead(out []byte, i int) []byte {
+func (l *List) lead(out []byte, i int, item []byte) []byte {
 	switch {
 	case l.format == Protobuf:
-		return appendField(out, 2, l.itemSize(i))
+		return appendField(out, 2, l.sizeOf(item))
 	case l.format != CBOR && i > 0:
 		return append(out, ',')
 	}
@@ -99,35 +119,47 @@ func WrapList(f Format, gvk schema.GroupVersionKind, meta metav1.ListMeta, items
 	return l.Bytes(), nil
 }
 
-// Bytes returns the list in one piece, which must not be a deflated one.
+// Bytes returns a list made by NewList in one piece.
 func (l *List) Bytes() []byte {
 	out := append(make([]byte, 0, l.size), l.head...)
-	for i, item := range l.items {
-		out = append(l.lead(out, i), item...)
+	for i := range l.count {
+		item, _ := l.item(i)
+		out = append(l.lead(out, i, item), item...)
 	}
 	return append(out, l.tail...)
 }
 
+// ErrItem is why a list was not written to its end: an item could not be
+// encoded.
+var ErrItem = errors.New("item of a list")
+
 // WriteTo implements io.WriterTo.
 func (l *List) WriteTo(w io.Writer) (int64, error) {
 	c := NewChunks(w)
+	var err error
 	if l.deflated {
-		l.writeGzip(c)
+		err = l.writeGzip(c)
 	} else {
-		l.write(c)
+		err = l.write(c)
+	}
+	if err != nil {
+		c.err = fmt.Errorf("%w: %w", ErrItem, err)
 	}
 	return c.Close()
 }
 
-func (l *List) write(c *Chunks) {
+func (l *List) write(c *Chunks) error {
 	c.Add(l.head)
-	for i, item := range l.items {
-		c.buffer = l.lead(c.buffer, i)
-		if c.Add(item); c.err != nil {
-			return
+	for i := 0; i < l.count && c.err == nil; i++ {
+		item, err := l.item(i)
+		if err != nil {
+			return err
 		}
+		c.buffer = l.lead(c.buffer, i, item)
+		c.Add(item)
 	}
 	c.Add(l.tail)
+	return nil
 }
 
 func (l *List) aroundJSON(gvk schema.GroupVersionKind, meta metav1.ListMeta) error {

@@ -18,7 +18,8 @@ import (
 type Output struct {
 	Format Format
 	// As is empty for the object itself, or Table, PartialObjectMetadata or
-	// PartialObjectMetadataList in the version AsVersion of meta.k8s.io.
+	// PartialObjectMetadataList in the version AsVersion of meta.k8s.io, or what
+	// else an Offer has.
 	As, AsVersion string
 	Pretty        bool
 }
@@ -39,6 +40,18 @@ type Offer struct {
 	Formats []Format
 	// As lists the transformations offered.
 	As []string
+	// AsGroup and AsVersions are what their kinds are of: v1 and v1beta1 of
+	// meta.k8s.io when empty.
+	AsGroup    string
+	AsVersions []string
+}
+
+// knows reports whether transformations are offered in a group and version.
+func (o Offer) knows(group, version string) bool {
+	if o.AsGroup == "" {
+		return group == metav1.GroupName && (version == "v1" || version == "v1beta1")
+	}
+	return group == o.AsGroup && slices.Contains(o.AsVersions, version)
 }
 
 func (o Offer) String() string {
@@ -121,8 +134,7 @@ func (c clause) match(offer Offer) (Output, bool) {
 		if as == "" {
 			return out, true
 		}
-		known := c.params["g"] == metav1.GroupName && (c.params["v"] == "v1" || c.params["v"] == "v1beta1")
-		if !known || !slices.Contains(offer.As, as) || (as == "Table" && f != JSON && f != YAML) {
+		if !offer.knows(c.params["g"], c.params["v"]) || !slices.Contains(offer.As, as) || (as == "Table" && f != JSON && f != YAML) {
 			continue
 		}
 		out.As, out.AsVersion = as, c.params["v"]

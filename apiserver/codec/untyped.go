@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -12,6 +13,14 @@ import (
 
 // Objects without a Go type carry their kind and apiVersion with them; in all
 // else their bare form is that of others.
+
+// bareJSONOf is the JSON of an object without kind and apiVersion.
+func bareJSONOf(obj runtime.Object) ([]byte, error) {
+	if u, ok := obj.(*unstructured.Unstructured); ok {
+		return marshalBare(u.Object)
+	}
+	return json.Marshal(obj)
+}
 
 // bareContent is what to encode of an object, without kind and apiVersion.
 func bareContent(obj runtime.Object) any {

@@ -2,6 +2,7 @@ package customresource
 
 import (
 	"fmt"
+	"time"
 
 	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
@@ -31,6 +32,9 @@ func (v *version) coerce(obj runtime.Object, report bool) ([]string, error) {
 	if !v.preserve {
 		unknown = append(unknown, pruning.PruneWithOptions(content, s, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: report})...)
 		defaulting.PruneNonNullableNullsWithoutDefaults(content, s)
+	}
+	if !v.traits().embedded {
+		return unknown, nil
 	}
 	invalid, paths := objectmeta.CoerceWithOptions(nil, content, s, false, objectmeta.CoerceOptions{ReturnUnknownFieldPaths: report})
 	if invalid != nil {
@@ -64,6 +68,10 @@ func plainMetadata(metadata any) bool {
 		case "name", "namespace", "generateName", "uid", "resourceVersion":
 			text, isText := value.(string)
 			ok = isText && text != ""
+		case "creationTimestamp":
+			ok = plainTime(value)
+		case "managedFields":
+			ok = plainRecord(value)
 		case "labels", "annotations":
 			ok = plainTexts(value)
 		case "generation":
@@ -74,6 +82,49 @@ func plainMetadata(metadata any) bool {
 		}
 		if !ok {
 			return false
+		}
+	}
+	return true
+}
+
+// plainTime reports whether a value is a time in the form in which it is
+// written.
+func plainTime(value any) bool {
+	text, ok := value.(string)
+	if !ok || len(text) != len("2006-01-02T15:04:05Z") {
+		return false
+	}
+	_, err := time.Parse("2006-01-02T15:04:05Z", text)
+	return err == nil
+}
+
+// plainRecord reports whether a value is a list of managed fields with nothing
+// that is unusual.
+func plainRecord(value any) bool {
+	entries, ok := value.([]any)
+	if !ok || len(entries) == 0 {
+		return false
+	}
+	for _, entry := range entries {
+		fields, ok := entry.(map[string]any)
+		if !ok {
+			return false
+		}
+		for name, value := range fields {
+			switch name {
+			case "manager", "operation", "apiVersion", "fieldsType", "subresource":
+				text, isText := value.(string)
+				ok = isText && text != ""
+			case "time":
+				ok = plainTime(value)
+			case "fieldsV1":
+				_, ok = value.(map[string]any)
+			default:
+				ok = false
+			}
+			if !ok {
+				return false
+			}
 		}
 	}
 	return true
@@ -123,8 +174,10 @@ func (v *version) read(obj *unstructured.Unstructured) error {
 		pruning.Prune(obj.Object, s, true)
 		defaulting.PruneNonNullableNullsWithoutDefaults(obj.Object, s)
 	}
-	if invalid := objectmeta.Coerce(nil, obj.Object, s, false, true); invalid != nil {
-		return fmt.Errorf("stored %s: %w", v.kind.Kind, invalid)
+	if v.traits().embedded {
+		if invalid := objectmeta.Coerce(nil, obj.Object, s, false, true); invalid != nil {
+			return fmt.Errorf("stored %s: %w", v.kind.Kind, invalid)
+		}
 	}
 	if s != nil {
 		defaulting.Default(obj.Object, s)

@@ -43,12 +43,13 @@ func set(d *apiextensionsv1.CustomResourceDefinition, kind apiextensionsv1.Custo
 }
 
 // structure is the condition NonStructuralSchema: what keeps the schemas of a
-// definition, which may be older than the rule, from being structural.
+// definition, which may be older than the rule, from being structural. Those
+// that do not preserve unknown fields were never accepted without.
 func structure(d *apiextensionsv1.CustomResourceDefinition) *apiextensionsv1.CustomResourceDefinitionCondition {
-	var errs field.ErrorList
-	if d.Spec.PreserveUnknownFields {
-		errs = append(errs, field.Invalid(field.NewPath("spec", "preserveUnknownFields"), true, "must be false"))
+	if !d.Spec.PreserveUnknownFields {
+		return nil
 	}
+	errs := field.ErrorList{field.Invalid(field.NewPath("spec", "preserveUnknownFields"), true, "must be false")}
 	for i, v := range d.Spec.Versions {
 		if v.Schema == nil || v.Schema.OpenAPIV3Schema == nil {
 			continue

@@ -48,9 +48,10 @@ type Config struct {
 type Controller struct {
 	config Config
 	logger *slog.Logger
-	// What follows is Run's own. known are the definitions with the status that
-	// they should have, taken the names that these have, waiting those that did
-	// not get theirs.
+	// What follows is Run's own. stored are the definitions as the cache has
+	// them, known the same with the status that they should have, taken the names
+	// that these have, waiting those that did not get theirs.
+	stored  map[string]*apiextensionsv1.CustomResourceDefinition
 	known   map[string]*apiextensionsv1.CustomResourceDefinition
 	taken   taken
 	waiting map[string]bool
@@ -70,7 +71,8 @@ func New(config Config) *Controller {
 	}
 	return &Controller{
 		config: config, logger: config.Logger,
-		known: make(map[string]*apiextensionsv1.CustomResourceDefinition), taken: taken{}, waiting: map[string]bool{},
+		stored: make(map[string]*apiextensionsv1.CustomResourceDefinition),
+		known:  make(map[string]*apiextensionsv1.CustomResourceDefinition), taken: taken{}, waiting: map[string]bool{},
 		serving: make(map[string]*definition), cleaning: make(map[string]bool),
 	}
 }
@@ -152,6 +154,7 @@ func (c *Controller) take(batch []cache.Event, seen map[string]bool) (names []st
 			continue
 		}
 		seen[d.Name] = true
+		c.stored[d.Name] = d
 		c.learn(d)
 	}
 	return slices.Sorted(maps.Keys(changed)), complete
@@ -175,6 +178,7 @@ func (c *Controller) forget(name string) {
 	if old := c.known[name]; old != nil {
 		c.taken.remove(old)
 	}
+	delete(c.stored, name)
 	delete(c.known, name)
 	delete(c.waiting, name)
 	delete(c.cleaning, name)
@@ -203,7 +207,9 @@ func (c *Controller) handle(ctx context.Context, names []string) {
 		c.changed = false
 	}
 	for _, wish := range wishes {
-		c.report(ctx, wish)
+		if !apiequality.Semantic.DeepEqual(wish.Status, c.stored[wish.Name].Status) {
+			c.report(ctx, wish)
+		}
 		if wish.DeletionTimestamp != nil && apihelpers.CRDHasFinalizer(wish, apiextensionsv1.CustomResourceCleanupFinalizer) {
 			c.clean(ctx, wish.Name)
 		}

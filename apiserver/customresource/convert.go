@@ -2,7 +2,6 @@ package customresource
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -10,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "sigs.k8s.io/json"
 
+	"github.com/yare-io/yare/apiserver/codec"
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
@@ -102,7 +102,7 @@ func (d *definition) encode(ctx context.Context, obj *unstructured.Unstructured)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := json.Marshal(stored[0].Object)
+	raw, err := codec.MarshalContent(stored[0].Object)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s for the store: %w", d.storage.kind.Kind, err)
 	}

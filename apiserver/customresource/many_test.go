@@ -81,8 +81,8 @@ func BenchmarkManyDefinitions(b *testing.B) {
 	w.wait("all are established", func() bool {
 		return w.condition(fmt.Sprintf("kinds%d.group%d.example.com", n-1, (n-1)/5), "Established") == "True"
 	})
-	measured["ms/definition"] = ms(begun)/float64(n)
-	measured["KB/definition"] = (heap()-before)/float64(n)/1024
+	measured["ms/definition"] = ms(begun) / float64(n)
+	measured["KB/definition"] = (heap() - before) / float64(n) / 1024
 	var first []float64
 	for i := range 20 {
 		first = append(first, one(n+i))

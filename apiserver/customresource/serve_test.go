@@ -285,3 +285,26 @@ func TestDiscoveryAndDocumentsDescribeThem(t *testing.T) {
 		}
 	}
 }
+
+func TestConditionsOfDefinitionsAreOwnedOneByOne(t *testing.T) {
+	w := newWorld(t, nil)
+	w.define(fmt.Sprintf(gadgets, "{strategy: None}"))
+	apply := func(manager, kind string) {
+		t.Helper()
+		wish := w.parse(`
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gadgets.example.com}
+status: {conditions: [{type: ` + kind + `, status: "True", reason: Because}]}`)
+		if _, err := w.client.Resource(definitions).ApplyStatus(t.Context(), "gadgets.example.com", wish, metav1.ApplyOptions{FieldManager: manager}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply("one", "First")
+	apply("two", "Second")
+	for _, kind := range []string{"First", "Second", "Established", "NamesAccepted"} {
+		if w.condition("gadgets.example.com", kind) != "True" {
+			t.Errorf("the condition %s is gone", kind)
+		}
+	}
+}

@@ -46,11 +46,17 @@ func (v *version) validate(ctx context.Context, obj runtime.Object) field.ErrorL
 		return errs
 	}
 	c := content(obj)
-	errs = append(errs, validation.ValidateCustomResource(nil, c, checks.whole)...)
+	if !checks.quick.sure(c) {
+		errs = append(errs, validation.ValidateCustomResource(nil, c, checks.whole)...)
+	}
 	errs = append(errs, v.checkScaleSpec(c)...)
 	errs = append(errs, v.checkScaleStatus(c)...)
-	errs = append(errs, objectmeta.Validate(ctx, nil, c, s, false)...)
-	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, s, c)...)
+	if v.traits().embedded {
+		errs = append(errs, objectmeta.Validate(ctx, nil, c, s, false)...)
+	}
+	if v.traits().keyed {
+		errs = append(errs, listtype.ValidateListSetsAndMaps(nil, s, c)...)
+	}
 	return append(errs, checks.evaluate(ctx, s, c, nil, errs)...)
 }
 
@@ -63,11 +69,15 @@ func (v *version) validateUpdate(ctx context.Context, obj, old runtime.Object) f
 	}
 	c, before := content(obj), content(old)
 	correlated := common.NewCorrelatedObject(c, before, &model.Structural{Structural: s})
-	errs = append(errs, validation.ValidateCustomResourceUpdate(nil, c, before, checks.whole, validation.WithRatcheting(correlated))...)
+	if !checks.quick.sure(c) {
+		errs = append(errs, validation.ValidateCustomResourceUpdate(nil, c, before, checks.whole, validation.WithRatcheting(correlated))...)
+	}
 	errs = append(errs, v.checkScaleSpec(c)...)
 	errs = append(errs, v.checkScaleStatus(c)...)
-	errs = append(errs, objectmeta.Validate(ctx, nil, c, s, false)...)
-	errs = append(errs, ratchetLists(s, c, before)...)
+	if v.traits().embedded {
+		errs = append(errs, objectmeta.Validate(ctx, nil, c, s, false)...)
+	}
+	errs = append(errs, v.ratchetLists(s, c, before)...)
 	return append(errs, checks.evaluate(ctx, s, c, before, errs, cel.WithRatcheting(correlated))...)
 }
 
@@ -82,16 +92,19 @@ func (v *version) validateStatusUpdate(ctx context.Context, obj, old runtime.Obj
 	if s != nil {
 		options = append(options, validation.WithRatcheting(correlated.Key("status")))
 	}
-	if status, ok := c["status"]; ok {
+	if status, ok := c["status"]; ok && !checks.quickStatus.sure(status) {
 		errs = append(errs, validation.ValidateCustomResourceUpdate(field.NewPath("status"), status, before["status"], checks.status, options...)...)
 	}
 	errs = append(errs, v.checkScaleStatus(c)...)
-	errs = append(errs, ratchetLists(s, c, before)...)
+	errs = append(errs, v.ratchetLists(s, c, before)...)
 	return append(errs, checks.evaluate(ctx, s, c, before, errs, cel.WithRatcheting(correlated))...)
 }
 
 // ratchetLists checks that sets and maps have no duplicates, unless they had.
-func ratchetLists(s *structuralschema.Structural, c, before map[string]any) field.ErrorList {
+func (v *version) ratchetLists(s *structuralschema.Structural, c, before map[string]any) field.ErrorList {
+	if !v.traits().keyed {
+		return nil
+	}
 	errs := listtype.ValidateListSetsAndMaps(nil, s, c)
 	if len(errs) == 0 || len(listtype.ValidateListSetsAndMaps(nil, s, before)) > 0 {
 		return nil

@@ -26,11 +26,34 @@ type version struct {
 
 	structural func() (*structuralschema.Structural, error)
 	validators func() (*validators, error)
+	traits     func() traits
+}
+
+// traits say what a schema has anywhere, so that nobody looks for what is not
+// there in every object.
+type traits struct {
+	// embedded: whole objects; keyed: lists that are sets or maps.
+	embedded, keyed bool
+}
+
+func traitsOf(s *structuralschema.Structural) (found traits) {
+	if s == nil {
+		return found
+	}
+	visitor := structuralschema.Visitor{Structural: func(s *structuralschema.Structural) bool {
+		found.embedded = found.embedded || s.XEmbeddedResource
+		found.keyed = found.keyed || s.XListType != nil && *s.XListType != "atomic"
+		return false
+	}}
+	visitor.Visit(s)
+	return found
 }
 
 // validators check objects against the schema.
 type validators struct {
 	whole, status validation.SchemaValidator
+	// quick and quickStatus may spare asking these.
+	quick, quickStatus *check
 	// rules is nil for schemas without CEL rules.
 	rules *cel.Validator
 }
@@ -44,6 +67,13 @@ func newVersion(d *apiextensionsv1.CustomResourceDefinition, spec apiextensionsv
 	}
 	v.structural = sync.OnceValues(v.buildStructural)
 	v.validators = sync.OnceValues(v.buildValidators)
+	v.traits = sync.OnceValue(func() traits {
+		s, err := v.structural()
+		if err != nil {
+			return traits{embedded: true, keyed: true}
+		}
+		return traitsOf(s)
+	})
 	return v
 }
 
@@ -91,7 +121,7 @@ func (v *version) buildValidators() (*validators, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &validators{}
+	out := &validators{quick: newCheck(props)}
 	if out.whole, _, err = validation.NewSchemaValidator(props); err != nil {
 		return nil, fmt.Errorf("schema of %s: %w", v.kind, err)
 	}
@@ -99,6 +129,7 @@ func (v *version) buildValidators() (*validators, error) {
 		if out.status, _, err = validation.NewSchemaValidator(status); err != nil {
 			return nil, fmt.Errorf("status schema of %s: %w", v.kind, err)
 		}
+		out.quickStatus = newCheck(status)
 	}
 	out.rules = cel.NewValidator(s, true, celconfig.PerCallLimit)
 	return out, nil

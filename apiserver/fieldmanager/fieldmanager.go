@@ -31,6 +31,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/yare-io/yare/apiserver/registry"
+	"github.com/yare-io/yare/openapi"
 )
 
 // Converter knows the schemas of all built-in types. Parsing them takes tens
@@ -66,7 +67,7 @@ func New(row *registry.Resource, part string) *Manager {
 			return untyped(row, part)
 		}
 		if !scheme.Scheme.Recognizes(row.Kind) {
-			return schemaless(row, part)
+			return foreign(row, part)
 		}
 		return managedfields.NewDefaultFieldManager(
 			Converter(), scheme.Scheme, defaulter{row}, scheme.Scheme,
@@ -75,13 +76,29 @@ func New(row *registry.Resource, part string) *Manager {
 	return m
 }
 
-// schemaless makes the manager of a Go type that is none of client-go's: what
-// is a list there is owned as a whole.
-func schemaless(row *registry.Resource, part string) (*managedfields.FieldManager, error) {
+// typesOf knows the schema of a Go type: client-go's, or that of the OpenAPI
+// documents for types that client-go does not have.
+func typesOf(row *registry.Resource) (managedfields.TypeConverter, error) {
+	if scheme.Scheme.Recognizes(row.Kind) {
+		return Converter(), nil
+	}
+	models, err := openapi.KindModels(row.Kind)
+	if err != nil {
+		return nil, err
+	}
+	return managedfields.NewTypeConverter(models, false)
+}
+
+// foreign makes the manager of a Go type that is none of client-go's.
+func foreign(row *registry.Resource, part string) (*managedfields.FieldManager, error) {
+	types, err := typesOf(row)
+	if err != nil {
+		return nil, err
+	}
 	kinds := runtime.NewScheme()
 	kinds.AddKnownTypeWithName(row.Kind, row.New())
 	return managedfields.NewDefaultFieldManager(
-		managedfields.NewDeducedTypeConverter(), kinds, defaulter{row}, kinds,
+		types, kinds, defaulter{row}, kinds,
 		row.Kind, row.Kind.GroupVersion(), part, ignored(row, part))
 }
 
@@ -116,26 +133,22 @@ func (m *Manager) settled(obj runtime.Object) runtime.Object {
 
 // shapeOf is the shape of a row's objects.
 func shapeOf(row *registry.Resource) (*shape, error) {
-	switch {
-	case row.Schema != nil:
-		types, err := row.Schema.Types()
-		if err != nil {
-			return nil, err
-		}
-		empty, err := creator{}.New(row.Kind)
-		if err != nil {
-			return nil, err
-		}
-		of, err := types.ObjectToTyped(empty)
-		if err != nil {
-			return nil, err
-		}
-		return (&schemaShapes{schema: of.Schema(), made: map[string]*shape{}}).of(of.TypeRef())
-	case scheme.Scheme.Recognizes(row.Kind):
+	if row.Schema == nil {
 		return knownShapes().root(reflect.TypeOf(row.New())), nil
-	default:
-		return deducedShapes().root(reflect.TypeOf(row.New())), nil
 	}
+	types, err := row.Schema.Types()
+	if err != nil {
+		return nil, err
+	}
+	empty, err := creator{}.New(row.Kind)
+	if err != nil {
+		return nil, err
+	}
+	of, err := types.ObjectToTyped(empty)
+	if err != nil {
+		return nil, err
+	}
+	return (&schemaShapes{schema: of.Schema(), made: map[string]*shape{}}).of(of.TypeRef())
 }
 
 type defaulter struct{ row *registry.Resource }

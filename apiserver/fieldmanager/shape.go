@@ -152,7 +152,7 @@ var granularityText string
 
 // granularity says, for each Go type of the API and its field, how it is owned
 // where that is not the rule: objects by their fields, lists as a whole. The
-// test of the table writes it from client-go's schema.
+// test of the table writes it from the schemas that applies go by.
 var granularity = sync.OnceValue(func() map[string]string {
 	table := map[string]string{}
 	for line := range strings.Lines(granularityText) {
@@ -165,16 +165,14 @@ var granularity = sync.OnceValue(func() map[string]string {
 
 // typedShapes makes the shapes of Go types.
 type typedShapes struct {
-	// table is granularity, or nil when lists are owned as a whole everywhere.
 	table map[string]string
 	mu    sync.Mutex
 	made  map[reflect.Type]*shape
 }
 
-var (
-	knownShapes   = sync.OnceValue(func() *typedShapes { return &typedShapes{table: granularity(), made: map[reflect.Type]*shape{}} })
-	deducedShapes = sync.OnceValue(func() *typedShapes { return &typedShapes{made: map[reflect.Type]*shape{}} })
-)
+var knownShapes = sync.OnceValue(func() *typedShapes {
+	return &typedShapes{table: granularity(), made: map[reflect.Type]*shape{}}
+})
 
 // root is the shape of the objects of a Go type.
 func (ts *typedShapes) root(t reflect.Type) *shape {

@@ -59,8 +59,12 @@ func (k *Keeper) wake() {
 	}
 }
 
-// maintainPeriod is how often the objects are looked after without a cause.
-const maintainPeriod = time.Minute
+const (
+	// maintainPeriod is how often the objects are looked after without a cause.
+	maintainPeriod = time.Minute
+	// retryPeriod is how soon a round that failed is made again.
+	retryPeriod = time.Second
+)
 
 // Run keeps configuration and objects in step, and lends seats, until ctx ends.
 func (k *Keeper) Run(ctx context.Context) error {
@@ -73,17 +77,21 @@ func (k *Keeper) Run(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), k.synced...) {
 		return nil
 	}
-	ticker := k.controller.config.Clock.NewTicker(maintainPeriod)
-	defer ticker.Stop()
 	for {
+		period := maintainPeriod
 		if err := k.keep(ctx); err != nil && ctx.Err() == nil {
 			k.controller.config.Logger.Warn("flow control objects could not be kept up to date; will try again", "error", err)
+			period = retryPeriod
 		}
+		next := k.controller.config.Clock.NewTimer(period)
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-k.changed:
-		case <-ticker.C():
+		case <-next.C():
+		}
+		next.Stop()
+		if ctx.Err() != nil {
+			return nil
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/conversion/queryparams"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/yare-io/yare/apiserver/registry"
@@ -19,6 +21,26 @@ type Target struct {
 	// when there is nothing.
 	Path  string
 	Query url.Values
+}
+
+// Apply makes the target what a connector's options say, which admission may
+// have changed.
+func (t *Target) Apply(options runtime.Object) error {
+	switch proxied := options.(type) {
+	case *corev1.NodeProxyOptions:
+		t.Path = proxied.Path
+	case *corev1.PodProxyOptions:
+		t.Path = proxied.Path
+	case *corev1.ServiceProxyOptions:
+		t.Path = proxied.Path
+	default:
+		query, err := queryparams.Convert(options)
+		if err != nil {
+			return err
+		}
+		t.Query = query
+	}
+	return nil
 }
 
 // Connector serves a subresource that is a stream or a proxy.

@@ -46,6 +46,7 @@ func (o *policyOptions) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.constraints, "constraints", nil, "files and directories with Gatekeeper's ConstraintTemplates and constraints")
 	flags.StringSliceVar(&o.cluster, "cluster", nil, "files and directories with the objects that policies see in the cluster, namespaces among them")
 	flags.StringVar(&o.operation, "operation", "CREATE", "what is done to plain objects: CREATE, UPDATE (from the same object) or DELETE")
+	flags.StringVarP(&o.caller.Namespace, "namespace", "n", "default", "namespace of plain objects that name none")
 	flags.StringVar(&o.caller.User, "as", "kubernetes-admin", "who does it")
 	flags.StringSliceVar(&o.caller.Groups, "as-group", []string{"system:authenticated"}, "groups that the user is in")
 }

@@ -56,7 +56,7 @@ func (r *policyReport) add(document trial.Document, asked *admission.Attributes,
 		line.Verdict = verdictScope
 	}
 	if outcome.Changed != nil {
-		before, err := json.Marshal(document.Object)
+		before, err := json.Marshal(outcome.Before)
 		if err != nil {
 			return err
 		}

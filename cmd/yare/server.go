@@ -130,7 +130,7 @@ func newServer(ctx context.Context, options *serverOptions, logger *slog.Logger)
 		return nil, err
 	}
 	options.api.Embedded.Ended = func(err error) { s.etcdEnded <- err }
-	trust, err := kubeapiserver.ClusterTrust(s.keys, options.api.Issuer)
+	trust, err := kubeapiserver.ClusterTrust(s.keys, options.api.Issuer())
 	if err != nil {
 		return nil, err
 	}

@@ -41,11 +41,13 @@ func (o *serverOptions) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.disableAgent, "disable-agent", false, "run the control plane only, no node on this machine")
 	flags.StringSliceVar(&o.disable, "disable", nil, fmt.Sprintf("what not to deploy, of %v", addons))
 	flags.StringVar(&o.token, "token", "", "token with which nodes join, as abcdef.0123456789abcdef (default: a random one, kept); with --server, the token of that server's file join-server")
+	kubeapiserver.Classify(flags, "token")
 	flags.StringSliceVar(&o.tlsSANs, "tls-san", nil, "further names and addresses of the API server in its certificate")
 	flags.StringVar(&o.clusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
 	o.api.Add(flags)
 	o.snapshots.add(flags)
 	o.servers.add(flags)
+	flags.Int64Var(&o.api.Embedded.Quota, "etcd-quota-backend-bytes", 8<<30, "size of the embedded etcd at which it takes deletes only, until there is room again")
 	// Both halves have these; one flag sets them.
 	half := pflag.NewFlagSet("", pflag.ContinueOnError)
 	o.controllers.add(half)

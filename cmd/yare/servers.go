@@ -172,7 +172,7 @@ func (o *serverOptions) sharedSettings() map[string]string {
 		"--service-cluster-ip-range": strings.Join(o.api.ServiceCIDR, ","),
 		"--cluster-cidr":             strings.Join(o.controllers.clusterCIDR, ","),
 		"--cluster-domain":           o.clusterDomain,
-		"--service-account-issuer":   o.api.Issuer,
+		"--service-account-issuer":   o.api.Issuer(),
 		"datastore":                  datastore,
 	}
 }

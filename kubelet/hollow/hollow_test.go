@@ -318,6 +318,38 @@ func TestAnnotationsEndContainers(t *testing.T) {
 	}
 }
 
+func TestContainersUseWhatAnnotationsSay(t *testing.T) {
+	clock := fakeClock{clocktesting.NewFakeClock(time.Now())}
+	r := hollow.New(hollow.Config{Clock: clock})
+	t.Cleanup(r.Close)
+	c := clientOn(r.Conn())
+	sandbox, config := c.sandbox(t, "busy", map[string]string{hollow.CPUAnnotation: "250m", hollow.MemoryAnnotation: "64Mi"})
+	container := c.run(t, sandbox, config)
+	clock.Step(4 * time.Second)
+	one, err := c.ContainerStats(t.Context(), &runtimeapi.ContainerStatsRequest{ContainerId: container})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod, err := c.PodSandboxStats(t.Context(), &runtimeapi.PodSandboxStatsRequest{PodSandboxId: sandbox})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cpu := range []*runtimeapi.CpuUsage{one.Stats.Cpu, pod.Stats.Linux.Cpu} {
+		if cpu.UsageNanoCores.Value != 250_000_000 || cpu.UsageCoreNanoSeconds.Value != 1_000_000_000 {
+			t.Errorf("after 4 seconds of a quarter of a core: %v", cpu)
+		}
+	}
+	for _, memory := range []*runtimeapi.MemoryUsage{one.Stats.Memory, pod.Stats.Linux.Memory} {
+		if memory.WorkingSetBytes.Value != 64<<20 {
+			t.Errorf("memory: %v", memory)
+		}
+	}
+	for _, annotation := range []string{hollow.CPUAnnotation, hollow.MemoryAnnotation} {
+		_, err := c.RunPodSandbox(t.Context(), &runtimeapi.RunPodSandboxRequest{Config: sandboxConfig("x", map[string]string{annotation: "much"})})
+		expectCode(t, annotation, err, codes.InvalidArgument)
+	}
+}
+
 type eventStream = grpc.ServerStreamingClient[runtimeapi.ContainerEventResponse]
 
 // watch returns a watch that has begun: sandboxes are made until an event of

@@ -19,6 +19,8 @@ type sandbox struct {
 	handler string
 	created int64
 	ready   bool
+	// uses is what each of its containers pretends to use.
+	uses usage
 	// address is the pod's own; none for pods in the host's network.
 	address netip.Addr
 	// containers by id.
@@ -38,6 +40,10 @@ func (r *Runtime) RunPodSandbox(_ context.Context, request *runtimeapi.RunPodSan
 	if _, _, _, err := exitPlan(config.GetAnnotations()); err != nil {
 		return nil, err
 	}
+	uses, err := usageOf(config.GetAnnotations())
+	if err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	name := sandboxName(config.Metadata)
@@ -45,7 +51,7 @@ func (r *Runtime) RunPodSandbox(_ context.Context, request *runtimeapi.RunPodSan
 		return nil, status.Errorf(codes.AlreadyExists, "%s is already there with id %s", name, other)
 	}
 	s := &sandbox{
-		id: r.newID(), config: config, handler: request.GetRuntimeHandler(),
+		id: r.newID(), config: config, handler: request.GetRuntimeHandler(), uses: uses,
 		created: r.now(), ready: true, containers: map[string]*container{},
 	}
 	if !inHostNetwork(config) {

@@ -8,7 +8,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Containers without a process use nothing; all figures are zero.
+// Containers without a process use what annotations say; all other figures are
+// zero.
 
 // ContainerStats implements RuntimeServiceServer.
 func (r *Runtime) ContainerStats(_ context.Context, request *runtimeapi.ContainerStatsRequest) (*runtimeapi.ContainerStatsResponse, error) {
@@ -74,12 +75,13 @@ func (r *Runtime) ListPodSandboxMetrics(context.Context, *runtimeapi.ListPodSand
 
 func (r *Runtime) containerStats(c *container) *runtimeapi.ContainerStats {
 	at, zero := r.now(), &runtimeapi.UInt64Value{}
+	used := c.sandbox.uses.after(c.started, at)
 	return &runtimeapi.ContainerStats{
 		Attributes: &runtimeapi.ContainerAttributes{
 			Id: c.id, Metadata: c.config.Metadata, Labels: c.config.Labels, Annotations: c.config.Annotations,
 		},
-		Cpu:           &runtimeapi.CpuUsage{Timestamp: at, UsageCoreNanoSeconds: zero, UsageNanoCores: zero},
-		Memory:        &runtimeapi.MemoryUsage{Timestamp: at, WorkingSetBytes: zero, UsageBytes: zero, RssBytes: zero},
+		Cpu:           used.cpu(at),
+		Memory:        used.memory(at),
 		WritableLayer: &runtimeapi.FilesystemUsage{Timestamp: at, UsedBytes: zero, InodesUsed: zero},
 	}
 }
@@ -87,16 +89,17 @@ func (r *Runtime) containerStats(c *container) *runtimeapi.ContainerStats {
 func (r *Runtime) sandboxStats(s *sandbox) *runtimeapi.PodSandboxStats {
 	at, zero := r.now(), &runtimeapi.UInt64Value{}
 	linux := &runtimeapi.LinuxPodSandboxStats{
-		Cpu:     &runtimeapi.CpuUsage{Timestamp: at, UsageCoreNanoSeconds: zero, UsageNanoCores: zero},
-		Memory:  &runtimeapi.MemoryUsage{Timestamp: at, WorkingSetBytes: zero, UsageBytes: zero, RssBytes: zero},
 		Network: &runtimeapi.NetworkUsage{Timestamp: at, DefaultInterface: &runtimeapi.NetworkInterfaceUsage{Name: "eth0", RxBytes: zero, TxBytes: zero}},
 		Process: &runtimeapi.ProcessUsage{Timestamp: at, ProcessCount: zero},
 	}
+	var used usage
 	for _, c := range s.containers {
 		if c.state == runtimeapi.ContainerState_CONTAINER_RUNNING {
 			linux.Containers = append(linux.Containers, r.containerStats(c))
+			used = used.plus(s.uses.after(c.started, at))
 		}
 	}
+	linux.Cpu, linux.Memory = used.cpu(at), used.memory(at)
 	return &runtimeapi.PodSandboxStats{
 		Attributes: &runtimeapi.PodSandboxAttributes{
 			Id: s.id, Metadata: s.config.Metadata, Labels: s.config.Labels, Annotations: s.config.Annotations,

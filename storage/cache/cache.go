@@ -61,7 +61,8 @@ type Config struct {
 type Option func(*Cache)
 
 // WithEncodingBudget bounds the bytes of encoded objects and events that are
-// kept; the ones not used for longest go first. Default: 64 MiB.
+// kept; the ones not used for longest go first. Default: 128 MiB: 10,000 pods in each form that
+// lists of them have.
 func WithEncodingBudget(bytes int64) Option {
 	return func(c *Cache) { c.encodings.limit = bytes }
 }
@@ -86,6 +87,9 @@ type Cache struct {
 	encodings  *encodings
 	records    *records
 	asking     asking
+	// checkInterval and checked are of the comparison with the store.
+	checkInterval time.Duration
+	checked       func(prefix string, err error)
 
 	// revision up to which every loaded resource knows everything. It only
 	// grows while the store's history is one.
@@ -110,10 +114,12 @@ func New(store storage.Store, logger *slog.Logger, options ...Option) *Cache {
 		logger:     logger,
 		clock:      clock.RealClock{},
 		eventLimit: 64 << 10,
-		encodings:  &encodings{limit: 64 << 20},
+		encodings:  &encodings{limit: 128 << 20},
 		records:    newRecords(),
 		resources:  make(map[string][]*Resource),
 		stopped:    make(chan struct{}),
+
+		checkInterval: 5 * time.Minute,
 	}
 	if logger == nil {
 		c.logger = slog.New(slog.DiscardHandler)

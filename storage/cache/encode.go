@@ -3,6 +3,7 @@ package cache
 import (
 	"container/list"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -27,8 +28,9 @@ type encodings struct {
 type memo struct {
 	budget *encodings
 
+	// entries are few, and replaced as a whole: a hit takes no lock.
+	entries atomic.Pointer[[]*encoding]
 	mu      sync.Mutex
-	entries map[string]*encoding
 }
 
 type encoding struct {
@@ -47,17 +49,10 @@ var errEncoderPanicked = errors.New("encoder panicked")
 // comes while it is being built waits and gets the same bytes. Errors are not
 // kept.
 func (m *memo) get(key string, build func() ([]byte, error)) ([]byte, error) {
-	m.mu.Lock()
-	e, ok := m.entries[key]
-	if !ok {
-		e = &encoding{owner: m, key: key}
-		if m.entries == nil {
-			m.entries = make(map[string]*encoding, 1)
-		}
-		m.entries[key] = e
+	e := m.find(key)
+	if e == nil {
+		e = m.enter(key)
 	}
-	m.mu.Unlock()
-
 	e.once.Do(func() {
 		kept := false
 		e.err = errEncoderPanicked
@@ -75,12 +70,44 @@ func (m *memo) get(key string, build func() ([]byte, error)) ([]byte, error) {
 	return e.bytes, e.err
 }
 
+func (m *memo) find(key string) *encoding {
+	entries := m.entries.Load()
+	if entries == nil {
+		return nil
+	}
+	for _, e := range *entries {
+		if e.key == key {
+			return e
+		}
+	}
+	return nil
+}
+
+// enter finds or makes the entry for a key.
+func (m *memo) enter(key string) *encoding {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.find(key); e != nil {
+		return e
+	}
+	e := &encoding{owner: m, key: key}
+	entries := []*encoding{e}
+	if before := m.entries.Load(); before != nil {
+		entries = append(entries, *before...)
+	}
+	m.entries.Store(&entries)
+	return e
+}
+
 func (m *memo) drop(e *encoding) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.entries[e.key] == e {
-		delete(m.entries, e.key)
+	before := m.entries.Load()
+	if before == nil || !slices.Contains(*before, e) {
+		return
 	}
+	entries := slices.DeleteFunc(slices.Clone(*before), func(other *encoding) bool { return other == e })
+	m.entries.Store(&entries)
 }
 
 // add takes an encoding into the budget, or returns false when it alone would

@@ -41,6 +41,7 @@ func (c *Cache) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	defer group.Wait()
 	group.Go(func() { c.answer(ctx) })
+	group.Go(func() { c.checkForever(ctx) })
 	for ctx.Err() == nil {
 		if !c.locate(ctx) {
 			break

@@ -36,8 +36,16 @@ type Object struct {
 // shared and must not be changed.
 func (o *Object) Encoded(e runtime.Encoder) ([]byte, error) {
 	return o.encoded.get(string(e.Identifier()), func() ([]byte, error) {
+		if direct, ok := e.(bytesEncoder); ok {
+			return direct.Bytes(o.Object)
+		}
 		return runtime.Encode(e, o.Object)
 	})
+}
+
+// bytesEncoder is an encoder that has its bytes in one piece anyway.
+type bytesEncoder interface {
+	Bytes(runtime.Object) ([]byte, error)
 }
 
 // Predicate selects objects. The zero value selects all.

@@ -111,6 +111,7 @@ func mustWrite(t *testing.T, store storage.Store, key string) {
 }
 
 func TestThreeMembers(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	stores := l.three()
 	leader := ""
@@ -156,6 +157,7 @@ func TestThreeMembers(t *testing.T) {
 }
 
 func TestRemovedMemberEndsAndJoinsAnew(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start(l.member("a"))
 	config, ended := l.member("b", "a"), make(chan error, 1)
@@ -199,6 +201,7 @@ func TestRemovedMemberEndsAndJoinsAnew(t *testing.T) {
 }
 
 func TestResetMakesALoneSurvivorWhole(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	stores := l.three()
 	mustWrite(t, stores["b"], "/kept")

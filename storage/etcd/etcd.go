@@ -14,9 +14,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
+	"google.golang.org/grpc/connectivity"
 	"k8s.io/utils/clock"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -119,6 +121,10 @@ type store struct {
 	// server is the embedded one, nil when etcd is external.
 	server *embed.Etcd
 	leases leases
+	// opened is set once etcd has answered; leaderless is since when, in
+	// nanoseconds, a request found no leader, or zero.
+	opened     atomic.Bool
+	leaderless atomic.Int64
 
 	// ctx ends when Close begins; running counts the requests, watches and
 	// loops that Close waits for.
@@ -156,6 +162,7 @@ func Open(ctx context.Context, config Config) (storage.Store, error) {
 		_ = s.Close()
 		return nil, fmt.Errorf("open etcd: %w", err)
 	}
+	s.opened.Store(true)
 	if config.CompactionInterval > 0 {
 		s.running.Go(s.compactForever)
 	}
@@ -204,12 +211,42 @@ func (s *store) enter(ctx context.Context) (limited context.Context, leave func(
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
+	if err := s.reachable(); err != nil {
+		return nil, nil, err
+	}
 	if err := s.hold(); err != nil {
 		return nil, nil, err
 	}
 	limited, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
 	detach := context.AfterFunc(s.ctx, cancel)
 	return limited, func() { detach(); cancel(); s.running.Done() }, nil
+}
+
+// longestElection is how long requests wait for a leader. Elections are over
+// well before.
+const longestElection = 3 * time.Second
+
+var (
+	errNoEndpoint = fmt.Errorf("no endpoint of etcd takes connections: %w", storage.ErrUnavailable)
+	errNoLeader   = fmt.Errorf("etcd has no leader: this member is cut off, or most of them are away: %w", storage.ErrUnavailable)
+)
+
+// reachable fails at once where a request could only wait in vain.
+func (s *store) reachable() error {
+	switch {
+	case !s.opened.Load():
+		return nil
+	case s.server == nil:
+		if s.client.ActiveConnection().GetState() == connectivity.TransientFailure {
+			return errNoEndpoint
+		}
+	case s.server.Server.Leader() != 0:
+		s.leaderless.Store(0)
+	case s.leaderless.CompareAndSwap(0, time.Now().UnixNano()):
+	case time.Since(time.Unix(0, s.leaderless.Load())) > longestElection:
+		return errNoLeader
+	}
+	return nil
 }
 
 // hold keeps Close from finishing until running.Done is called.

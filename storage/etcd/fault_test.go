@@ -116,6 +116,7 @@ func compact(ctx context.Context, store storage.Store) error {
 const faultTimeout = 300 * time.Millisecond
 
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	plan := faulttest.CI(t)
 	ctx, cancel := context.WithTimeout(t.Context(), plan.Within())
 	defer cancel()

@@ -20,6 +20,7 @@ import (
 // server that cannot write to its disk ends, as it must not acknowledge; what it
 // had acknowledged is there when it starts again.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("mounting a small file system needs root")
 	}

@@ -35,7 +35,7 @@ func CI(tb testing.TB) Plan {
 	tb.Helper()
 	asked := os.Getenv(roundsVariable)
 	if asked == "" {
-		return Plan{Rounds: 500, For: 30 * time.Second}
+		return Plan{Rounds: 500, For: 20 * time.Second}
 	}
 	n, err := strconv.Atoi(asked)
 	if err != nil {

@@ -152,14 +152,14 @@ func (w *writer) write(batch []*write) {
 		// Should it have been committed after all, the log tells.
 		signal(w.nudge)
 	}
-	var events []storage.Event
+	var events []logged
 	for i, next := range batch {
 		if err != nil {
 			next.outcome <- outcome{err: err}
 			continue
 		}
 		if outcomes[i].revision > 0 {
-			events = append(events, next.event(outcomes[i]))
+			events = append(events, logged{next.event(outcomes[i]), w.batch})
 		}
 	}
 	if err != nil {
@@ -167,7 +167,7 @@ func (w *writer) write(batch []*write) {
 	}
 	if len(events) > 0 {
 		w.revision = max(w.revision, events[len(events)-1].KV.Revision)
-		if !w.hub.append(events, point{events[len(events)-1].KV.Revision, w.batch}) {
+		if !w.hub.append(events) {
 			signal(w.nudge)
 		}
 	}
@@ -253,7 +253,7 @@ func (w *writer) continues(ctx context.Context) error {
 		return err
 	}
 	if at.rewound(now, there) {
-		return w.rewind(ctx)
+		return w.startOver(ctx, errRewound)
 	}
 	return nil
 }

@@ -74,8 +74,11 @@ func hangUp(conn *pgx.Conn) {
 const readAttempts = 5
 
 // read runs a request that changes nothing, again when its connection turns out
-// to be dead.
+// to be dead. It waits no longer than any request: a server may be gone without
+// a word.
 func (s *store) read(ctx context.Context, request func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
+	defer cancel()
 	var err error
 	for range readAttempts {
 		if err = request(ctx); !lostConnection(err) || ctx.Err() != nil {

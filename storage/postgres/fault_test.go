@@ -93,6 +93,7 @@ func underFaults(t *testing.T, plan faulttest.Plan, rewinds bool, config postgre
 }
 
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	server := postgrestest.New(t)
 	dir := filepath.Join(server.Dir(), "way")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -125,6 +126,7 @@ func TestFaults(t *testing.T) {
 // TestFailOver kills the database and promotes its synchronous standby, again
 // and again; the one that was killed becomes the standby of the other.
 func TestFailOver(t *testing.T) {
+	t.Parallel()
 	plan := faulttest.CI(t)
 	primary := postgrestest.New(t)
 	standby := postgrestest.NewStandby(t, primary)
@@ -146,6 +148,7 @@ func TestFailOver(t *testing.T) {
 
 // TestFullDisk fills the file system under the database and makes room again.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("mounting a small file system needs root")
 	}

@@ -23,6 +23,27 @@ const eventsQuery = `
 // known, because the revision is compacted or none was written.
 type point struct{ revision, batch int64 }
 
+// same tells whether two points of one revision can be of one history.
+func (p point) same(batch int64) bool { return p.batch == 0 || batch == 0 || p.batch == batch }
+
+// logged is an event with the transaction that wrote it.
+type logged struct {
+	storage.Event
+	batch int64
+}
+
+func (l logged) point() point { return point{l.KV.Revision, l.batch} }
+
+// present is the point where the store is.
+func (s *store) present(ctx context.Context) (point, error) {
+	var now point
+	err := s.read(ctx, func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, `SELECT s.revision, coalesce(l.batch, 0)
+			FROM yare_state s LEFT JOIN yare_revisions l ON l.revision = s.revision`).Scan(&now.revision, &now.batch)
+	})
+	return now, err
+}
+
 // pointsQuery reads the transactions of a revision and of the current one.
 const pointsQuery = `SELECT coalesce((SELECT batch FROM yare_revisions WHERE revision = $1), 0),
 	coalesce((SELECT l.batch FROM yare_revisions l JOIN yare_state s ON s.revision = l.revision), 0)`
@@ -32,18 +53,16 @@ const eventsAtOnce = 500
 
 // events reads what happened below a prefix after a point, and up to which point
 // that is all. It fails with errRewound when that point is not in the past.
-func (s *store) events(ctx context.Context, req storage.WatchRequest, after point) ([]storage.Event, point, error) {
-	var events []storage.Event
+func (s *store) events(ctx context.Context, req storage.WatchRequest, after point) ([]logged, point, error) {
+	var events []logged
 	var now state
-	var there, current, last int64
+	var there, current int64
 	err := s.read(ctx, func(ctx context.Context) (err error) {
-		ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
-		defer cancel()
 		from, end := keyRange(req.Prefix)
 		now, err = s.snapshot(ctx, func(batch *pgx.Batch) {
 			batch.Queue(pointsQuery, after.revision).QueryRow(func(row pgx.Row) error { return row.Scan(&there, &current) })
 			batch.Queue(eventsQuery, after.revision, from, end, eventsAtOnce, req.Previous).Query(func(rows pgx.Rows) (err error) {
-				events, last, err = readEvents(rows, req.Previous)
+				events, err = readEvents(rows, req.Previous)
 				return err
 			})
 		})
@@ -57,7 +76,7 @@ func (s *store) events(ctx context.Context, req storage.WatchRequest, after poin
 	case after.revision < now.compacted:
 		return nil, after, fmt.Errorf("after revision %d, compacted at %d: %w", after.revision, now.compacted, storage.ErrCompacted)
 	case len(events) == eventsAtOnce:
-		return events, point{events[len(events)-1].KV.Revision, last}, nil
+		return events, events[len(events)-1].point(), nil
 	}
 	return events, point{now.revision, current}, nil
 }
@@ -68,16 +87,16 @@ func (p point) rewound(now state, there int64) bool {
 	return now.revision < p.revision || p.batch != 0 && p.revision > now.compacted && there != p.batch
 }
 
-// readEvents also returns the transaction of the last one.
-func readEvents(rows pgx.Rows, withPrevious bool) (events []storage.Event, last int64, err error) {
+func readEvents(rows pgx.Rows, withPrevious bool) ([]logged, error) {
 	defer rows.Close()
+	var events []logged
 	for rows.Next() {
-		e := storage.Event{Type: storage.Updated}
+		e := logged{Event: storage.Event{Type: storage.Updated}}
 		var key, was []byte
 		var deleted bool
 		var previous *int64
-		if err := rows.Scan(&e.KV.Revision, &last, &key, &deleted, &previous, &was, &e.KV.Value); err != nil {
-			return nil, 0, err
+		if err := rows.Scan(&e.KV.Revision, &e.batch, &key, &deleted, &previous, &was, &e.KV.Value); err != nil {
+			return nil, err
 		}
 		e.KV.Key = string(key)
 		switch {
@@ -91,5 +110,5 @@ func readEvents(rows pgx.Rows, withPrevious bool) (events []storage.Event, last 
 		}
 		events = append(events, e)
 	}
-	return events, last, rows.Err()
+	return events, rows.Err()
 }

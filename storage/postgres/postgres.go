@@ -144,11 +144,11 @@ func (s *store) start(ctx context.Context) error {
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
-	now, err := s.state(ctx)
+	now, err := s.present(ctx)
 	if err != nil {
 		return err
 	}
-	s.hub = newHub(now.revision)
+	s.hub = newHub(now)
 	if err := s.makePartitions(ctx, now.revision); err != nil {
 		return err
 	}

@@ -37,21 +37,16 @@ func (s *store) tailForever() {
 func (s *store) catchUp() error {
 	for {
 		at := s.hub.position()
-		events, next, err := s.events(s.ctx, storage.WatchRequest{}, at)
+		events, _, err := s.events(s.ctx, storage.WatchRequest{}, at)
 		switch {
 		case errors.Is(err, storage.ErrCompacted):
-			now, stateErr := s.state(s.ctx)
-			if stateErr != nil {
-				return stateErr
-			}
-			s.hub.restart(now.revision, err)
-			return nil
+			return s.startOver(s.ctx, err)
 		case errors.Is(err, errRewound):
-			return s.rewind(s.ctx)
+			return s.startOver(s.ctx, err)
 		case err != nil:
 			return err
 		}
-		s.hub.append(events, next)
+		s.hub.append(events)
 		if len(events) < eventsAtOnce {
 			return nil
 		}
@@ -86,7 +81,10 @@ func (s *store) listen() error {
 		return err
 	}
 	defer hangUp(conn)
-	if _, err := conn.Exec(s.ctx, `LISTEN `+pgx.Identifier{s.channel}.Sanitize()); err != nil {
+	ctx, cancel := context.WithTimeout(s.ctx, s.config.RequestTimeout)
+	_, err = conn.Exec(ctx, `LISTEN `+pgx.Identifier{s.channel}.Sanitize())
+	cancel()
+	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	// What was missed meanwhile is in the log, if that is still the same.
@@ -117,14 +115,15 @@ func (s *store) notified(conn *pgx.Conn) error {
 	return err
 }
 
-// rewind starts over where the database is: what was seen here is not its past.
-func (s *store) rewind(ctx context.Context) error {
-	now, err := s.state(ctx)
+// startOver goes on where the database is, because what was seen here is not its
+// past or cannot be read any more.
+func (s *store) startOver(ctx context.Context, reason error) error {
+	now, err := s.present(ctx)
 	if err != nil {
 		return err
 	}
-	s.config.Logger.Error("all watches start over", "revision", s.hub.position().revision, "store", now.revision, "err", errRewound)
-	s.hub.restart(now.revision, errRewound)
+	s.config.Logger.Error("all watches start over", "revision", s.hub.position().revision, "store", now.revision, "err", reason)
+	s.hub.restart(now, reason)
 	s.pages.forget()
 	return nil
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -84,8 +85,8 @@ func (w *watcher) run(caller context.Context) error {
 	ctx, cancel := context.WithCancel(caller)
 	defer cancel()
 	defer context.AfterFunc(w.store.ctx, cancel)()
-	for at := (point{revision: w.request.After}); ; {
-		if !w.request.Previous && w.store.hub.join(w, at.revision) {
+	for at := w.store.hub.known(w.request.After); ; {
+		if !w.request.Previous && w.store.hub.join(w, at) {
 			return w.live(ctx, caller)
 		}
 		next, err := w.advance(ctx, at)
@@ -130,15 +131,25 @@ func (w *watcher) advance(ctx context.Context, at point) (point, error) {
 		return at, ctx.Err()
 	}
 	events, next, err := w.store.events(ctx, w.request, at)
-	if lostConnection(err) {
-		// The hub waits for the database too; so does this watch.
+	if lostConnection(err) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		// The hub waits for the database too; so does this watch, which knows
+		// by which transaction it was told last: who takes it up again does not.
 		w.store.pause(firstDelay)
 		return at, ctx.Err()
 	}
 	if err != nil {
 		return at, err
 	}
-	return next, w.send(ctx, storage.Batch{Events: events, Revision: next.revision})
+	if next == at {
+		// The hub knows of more, or of something else: that passes.
+		w.store.pause(firstDelay)
+		return at, ctx.Err()
+	}
+	batch := storage.Batch{Revision: next.revision}
+	for _, e := range events {
+		batch.Events = append(batch.Events, e.Event)
+	}
+	return next, w.send(ctx, batch)
 }
 
 // send queues a batch, or progress if it is wanted and nothing else waits. It

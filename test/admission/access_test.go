@@ -11,10 +11,12 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/informers"
 
+	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/apiserver/authz"
 	"github.com/yare-io/yare/apiserver/authz/node"
 	"github.com/yare-io/yare/apiserver/authz/rbac"
 	rbacbootstrap "github.com/yare-io/yare/apiserver/authz/rbac/bootstrap"
+	"github.com/yare-io/yare/apiserver/authz/rbac/escalation"
 )
 
 // real makes the server decide about access as the binary does by default.
@@ -41,6 +43,7 @@ func real(h *harness) {
 		if err != nil {
 			h.t.Fatal(err)
 		}
+		h.first = []admission.Plugin{escalation.New(roles, a)}
 		return a
 	}
 }
@@ -108,22 +111,50 @@ func TestWhoMayDoWhatIsDangerous(t *testing.T) {
 		{"read config maps", "GET", "/api/v1/namespaces/default/configmaps", "", "", "viewer editor owner root"},
 		{"exec by POST", "POST", pod + "/exec?command=sh&stdout=1", "", "", "editor owner root"},
 		{"exec by GET", "GET", pod + "/exec?command=sh&stdout=1", "", "", "editor owner root"},
+		{"exec by WebSocket", "WEBSOCKET", pod + "/exec?command=sh&stdout=1", "", "", "editor owner root"},
 		{"attach by GET", "GET", pod + "/attach?stdout=1", "", "", "editor owner root"},
+		{"attach by POST", "POST", pod + "/attach?stdout=1", "", "", "editor owner root"},
+		{"attach by WebSocket", "WEBSOCKET", pod + "/attach?stdout=1", "", "", "editor owner root"},
+		{"forward ports by POST", "POST", pod + "/portforward", "", "", "editor owner root"},
+		{"forward ports by WebSocket", "WEBSOCKET", pod + "/portforward?ports=80", "", "", "editor owner root"},
+		{"read logs", "GET", pod + "/log", "", "", "viewer editor owner root"},
 		{"forward ports by GET", "GET", pod + "/portforward?ports=80", "", "", "editor owner root"},
 		{"proxy to a pod", "GET", pod + "/proxy/", "", "", "editor owner root"},
 		{"proxy to a service", "GET", "/api/v1/namespaces/default/services/s/proxy/", "", "", "editor owner root"},
 		{"proxy to a node", "GET", "/api/v1/nodes/n1/proxy/pods", "", "", "root"},
 		{"exec through a node", "GET", "/api/v1/nodes/n1/proxy/exec/default/p/c?command=sh", "", "", "root"},
+		{"change a node through its proxy", "POST", "/api/v1/nodes/n1/proxy/run/default/p/c", "", "", "root"},
+		{"exec through a node by WebSocket", "WEBSOCKET", "/api/v1/nodes/n1/proxy/exec/default/p/c?command=sh", "", "", "root"},
 		{"read another node", "GET", "/api/v1/nodes/n2", "", "", "root"},
 		{"write a node's status", "PATCH", "/api/v1/nodes/n2/status", "{}", "", "system:node:n1 root"},
 		{"write a pod's status", "PATCH", pod + "/status", "{}", "", "system:node:n1 root"},
+		{"write a deployment's status", "PATCH", "/apis/apps/v1/namespaces/default/deployments/d/status", "{}", "", "root"},
+		{"write a service's status", "PATCH", "/api/v1/namespaces/default/services/s/status", "{}", "", "root"},
+		{"write a claim's status", "PATCH", "/api/v1/namespaces/default/persistentvolumeclaims/c/status", "{}", "", "root"},
+		{"write a quota's status", "PATCH", "/api/v1/namespaces/default/resourcequotas/q/status", "{}", "", "root"},
+		{"write a namespace's status", "PATCH", "/api/v1/namespaces/default/status", "{}", "", "root"},
+		{"finalize a namespace", "PUT", "/api/v1/namespaces/default/finalize", "{}", "", "root"},
+		{"write a volume's status", "PATCH", "/api/v1/persistentvolumes/v/status", "{}", "", "root"},
+		{"write a policy's status", "PATCH", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/p/status", "{}", "", "root"},
+		{"resize a pod", "PATCH", pod + "/resize", "{}", "", "root"},
+		{"evict a pod", "POST", pod + "/eviction", "{}", "", "editor owner root system:node:n1"},
+		{"scale", "PATCH", "/apis/apps/v1/namespaces/default/deployments/d/scale", "{}", "", "editor owner root"},
 		{"bind a pod", "POST", pod + "/binding", `{"target":{"name":"n1"}}`, "", "root"},
 		{"add a debug container", "PATCH", pod + "/ephemeralcontainers", "{}", "", "root"},
 		{"token of an account", "POST", "/api/v1/namespaces/default/serviceaccounts/default/token", "{}", "", "editor owner root"},
+		{"token of another namespace's account", "POST", "/api/v1/namespaces/kube-system/serviceaccounts/default/token", "{}", "", "root"},
 		{"be another user", "GET", "/api/v1/namespaces/default/configmaps", "", "viewer", "root"},
 		{"be an account", "GET", "/apis", "", "system:serviceaccount:default:default", "editor owner root"},
 		{"write roles", "POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", `{"metadata":{"name":"r"}}`, "", "owner root"},
 		{"write cluster roles", "POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", `{"metadata":{"name":"r"}}`, "", "root"},
+		{"bind roles", "POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", `{"metadata":{"name":"b"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"r"}}`, "", "owner root"},
+		{"bind cluster roles", "POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", "{}", "", "root"},
+		{"ask what others may", "POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", "{}", "", "root system:node:n1"},
+		{"ask what others may here", "POST", "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews", "{}", "", "owner root system:node:n1"},
+		{"ask whose a token is", "POST", "/apis/authentication.k8s.io/v1/tokenreviews", "{}", "", "root system:node:n1"},
+		{"write policies", "POST", "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies", "{}", "", "root"},
+		{"define resources", "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "{}", "", "root"},
+		{"register servers", "POST", "/apis/apiregistration.k8s.io/v1/apiservices", "{}", "", "root"},
 		{"write webhooks", "POST", "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", "{}", "", "root"},
 		{"approve certificates", "PUT", "/apis/certificates.k8s.io/v1/certificatesigningrequests/c/approval", "{}", "", "root"},
 		{"write endpoints (CVE-2021-25740)", "POST", "/api/v1/namespaces/default/endpoints", "{}", "", "root"},
@@ -137,11 +168,16 @@ func TestWhoMayDoWhatIsDangerous(t *testing.T) {
 			if c.method == "PATCH" {
 				headers = append(headers, "Content-Type", "application/merge-patch+json")
 			}
+			method := c.method
+			if method == "WEBSOCKET" {
+				method = "GET"
+				headers = append(headers, "Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "eHh4eHh4eHh4eHh4eHh4eA==")
+			}
 			if c.header != "" {
 				headers = append(headers, "Impersonate-User", c.header)
 			}
 			may := strings.Contains(" "+c.may+" ", " "+who+" ")
-			if got := h.code(who, c.method, c.path, c.body, headers...); (got == http.StatusForbidden) == may {
+			if got := h.code(who, method, c.path, c.body, headers...); (got == http.StatusForbidden) == may {
 				t.Errorf("%s: %s got %d", c.name, who, got)
 			}
 		}
@@ -160,4 +196,30 @@ func TestNodeCommandsNeedMoreThanGet(t *testing.T) {
 			t.Errorf("%s: %d", path, got)
 		}
 	}
+}
+
+// TestNobodyGivesWhatTheyDoNotHold: the right to write roles and bindings is not
+// one to write what one likes into them.
+func TestNobodyGivesWhatTheyDoNotHold(t *testing.T) {
+	h := start(t, only(), real)
+	h.bind("owner", "admin")
+	rbac := func(resource, body string) error {
+		return h.as("owner").RbacV1().RESTClient().Post().Namespace("default").Resource(resource).Body([]byte(body)).Do(t.Context()).Error()
+	}
+	role := func(name, verb, resource string) error {
+		return rbac("roles", `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"`+name+`"},"rules":[{"verbs":["`+verb+`"],"apiGroups":[""],"resources":["`+resource+`"]}]}`)
+	}
+	bind := func(name, kind, role string) error {
+		return rbac("rolebindings", `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"RoleBinding","metadata":{"name":"`+name+`"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"`+kind+`","name":"`+role+`"},
+			"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"owner"}]}`)
+	}
+	h.eventually("the binding is known", func() bool { return role("reader", "get", "configmaps") == nil })
+	refused(t, role("all", "*", "*"), http.StatusForbidden, "attempting to grant RBAC permissions not currently held")
+	refused(t, role("quotas", "update", "resourcequotas"), http.StatusForbidden, "attempting to grant RBAC permissions not currently held")
+	refused(t, bind("all", "ClusterRole", "cluster-admin"), http.StatusForbidden, "attempting to grant RBAC permissions not currently held")
+	h.eventually("what one holds may be bound", func() bool { return bind("own", "ClusterRole", "view") == nil })
+	h.grant("owner", rbacv1.PolicyRule{Verbs: []string{"escalate"}, APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles"}},
+		rbacv1.PolicyRule{Verbs: []string{"bind"}, APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterroles"}, ResourceNames: []string{"cluster-admin"}})
+	h.eventually("escalating is a right of its own", func() bool { return role("all", "*", "*") == nil })
+	h.eventually("so is binding", func() bool { return bind("all", "ClusterRole", "cluster-admin") == nil })
 }

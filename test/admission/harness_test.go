@@ -35,6 +35,7 @@ import (
 	"github.com/yare-io/yare/admission/webhook"
 	"github.com/yare-io/yare/apiserver"
 	"github.com/yare-io/yare/apiserver/api"
+	"github.com/yare-io/yare/apiserver/audit"
 	rbacbootstrap "github.com/yare-io/yare/apiserver/authz/rbac/bootstrap"
 	"github.com/yare-io/yare/apiserver/customresource"
 	"github.com/yare-io/yare/apiserver/fieldmanager"
@@ -59,6 +60,10 @@ type harness struct {
 	authorize func(informers.SharedInformerFactory) authorizer.Authorizer
 	policy    *rbacbootstrap.Policy
 	synced    []cache.InformerSynced
+	// audit is where requests are written down; nil: nowhere.
+	audit *audit.Auditor
+	// first are plugins that cannot be turned off.
+	first []admission.Plugin
 	// built are the plugins.
 	built []admission.Plugin
 }
@@ -95,7 +100,7 @@ func start(t testing.TB, options ...option) *harness {
 	}
 	server, err := apiserver.New(apiserver.Config{
 		Store: store, Rows: api.Resources(api.Deps{}), Authenticator: byHeader{}, Authorizer: allowed,
-		Admission: h.chain(inside, factory, allowed), Connect: streams.Connectors(),
+		Admission: h.chain(inside, factory, allowed), Connect: streams.Connectors(), Audit: h.audit,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -172,8 +177,8 @@ func (h *harness) chain(client kubernetes.Interface, factory informers.SharedInf
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.built = plugins
-	return plugins
+	h.built = append(h.first, plugins...)
+	return h.built
 }
 
 // RoundTrip implements http.RoundTripper: the plugins' own requests.

@@ -33,7 +33,13 @@ const onConfigMaps = `
 // check makes a validating policy for config maps, and a binding.
 func (h *harness) check(name, spec, binding string) {
 	h.t.Helper()
-	p := parse[admissionregistrationv1.ValidatingAdmissionPolicy](h.t, "spec:\n"+onConfigMaps+spec)
+	h.checkAbout(onConfigMaps, name, spec, binding)
+}
+
+// checkAbout makes a validating policy for what constraints say, and a binding.
+func (h *harness) checkAbout(constraints, name, spec, binding string) {
+	h.t.Helper()
+	p := parse[admissionregistrationv1.ValidatingAdmissionPolicy](h.t, "spec:\n"+constraints+spec)
 	p.Name = name
 	b := parse[admissionregistrationv1.ValidatingAdmissionPolicyBinding](h.t, "spec:\n"+binding)
 	b.Name, b.Spec.PolicyName = name, name

@@ -61,16 +61,20 @@ func (w *world) startSample() *cluster.Part {
 	return sample
 }
 
-func (w *world) available(service, status string) {
+// passed is the reason of a condition that is well.
+const passed = "Passed"
+
+// available waits until the health of a service has a reason.
+func (w *world) available(service, reason string) {
 	w.t.Helper()
-	w.MustKubectl("wait", "--for=condition=Available="+status, "apiservice/"+service, "--timeout=60s")
+	w.says(reason, "get", "apiservice", service, "-o", `jsonpath={.status.conditions[?(@.type=="Available")]}`)
 }
 
 func TestTheSampleServer(t *testing.T) {
 	w := newWorld(t)
 	sample := w.startSample()
-	w.available("v1alpha1.wardle.example.com", "true")
-	w.available("v1beta1.wardle.example.com", "true")
+	w.available("v1alpha1.wardle.example.com", passed)
+	w.available("v1beta1.wardle.example.com", passed)
 	w.isDiscovered()
 	w.isUsed()
 	w.isWatched()
@@ -123,16 +127,16 @@ func (w *world) isUsed() {
 	w.says("one", "get", "flunders.v1beta1.wardle.example.com", "-l", "colour=red", "-o", "name")
 	w.says("CREATED AT", "get", "flunders", "-o", "wide")
 	w.MustKubectl("label", "flunder/one", "size=small")
-	w.MustKubectl("patch", "flunder/one", "--type=merge", "-p", `{"spec":{"reference":"another"}}`)
-	w.says("another", "get", "flunder/one", "-o", "jsonpath={.spec.reference}")
+	w.MustKubectl("patch", "flunders.v1alpha1.wardle.example.com/one", "--type=merge", "-p", `{"spec":{"reference":"another"}}`)
+	w.says("another", "get", "flunders.v1beta1.wardle.example.com/one", "-o", "jsonpath={.spec.flunderReference}")
 	w.says("Reference", "describe", "flunder/one")
 	if out, err := w.KubectlInput(strings.Replace(flunder, "other", "applied", 1), "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil || !strings.Contains(out, "serverside-applied") {
 		w.t.Errorf("server-side apply: %v %s", err, out)
 	}
 	// The sample validates, and its admission plugin bans names.
-	bad := strings.Replace(flunder, "{reference: other}", "{reference: other, fischerReference: some, referenceType: Flunder}", 1)
-	if out, err := w.KubectlInput(strings.Replace(bad, "name: one", "name: bad", 1), "create", "-f", "-"); err == nil {
-		w.t.Errorf("a flunder that refers to two things was accepted: %s", out)
+	bad := "apiVersion: wardle.example.com/v1beta1\nkind: Flunder\nmetadata: {name: bad}\nspec: {flunderReference: a, fischerReference: b, referenceType: Flunder}\n"
+	if out, err := w.KubectlInput(bad, "create", "-f", "-"); err == nil || !strings.Contains(err.Error(), "cannot be set with flunderReference") {
+		w.t.Errorf("a flunder that refers to two things: %v %s", err, out)
 	}
 	w.apply("apiVersion: wardle.example.com/v1alpha1\nkind: Fischer\nmetadata: {name: censor}\ndisallowedFlunders: [banned]\n")
 	w.Eventually(20*time.Second, func(context.Context) error {
@@ -183,7 +187,7 @@ func (w *world) asksWhoMayDoWhat() {
 	// What the sample was told before, it believes for some seconds.
 	w.says("yes", "auth", "can-i", "list", "flunders.wardle.example.com", "--as=jane")
 	w.Eventually(40*time.Second, func(context.Context) error { _, err := w.Kubectl("get", "flunders", "--as=jane"); return err })
-	w.refused("forbidden", "delete", "flunders", "--all", "--as=jane")
+	w.refused("forbidden", "delete", "flunder/none", "--as=jane")
 }
 
 func (w *world) losesObjectsWithTheirNamespace() {
@@ -201,7 +205,7 @@ func (w *world) losesObjectsWithTheirNamespace() {
 func (w *world) doesNotDisturbOthersWhenItIsGone() {
 	// A request makes the server look again sooner than by itself.
 	w.refused("", "get", "flunders")
-	w.available("v1alpha1.wardle.example.com", "false")
+	w.available("v1alpha1.wardle.example.com", "FailedDiscoveryCheck")
 	w.silent()
 	w.says("deployments", "api-resources", "--api-group=apps")
 	w.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: still}\n")
@@ -227,7 +231,7 @@ func (w *world) silent() {
 	w.t.Cleanup(func() { _ = listener.Close() })
 	w.expose("silent", 8444)
 	w.register("silent", "silent.example.com", "v1")
-	w.available("v1.silent.example.com", "false")
+	w.available("v1.silent.example.com", "FailedDiscoveryCheck")
 }
 
 func (w *world) listen(port string) net.Listener {

@@ -59,7 +59,7 @@ func (w *world) kubeconfig(user string) string {
 // with.
 func (w *world) expose(name string, port int) *pki.KeyPair {
 	w.t.Helper()
-	pair, err := w.authority.Ensure(w.dir, pki.Profile{Name: name, User: name, Hosts: []string{name + "." + namespace + ".svc"}})
+	pair, err := w.authority.Ensure(w.dir, pki.Profile{Name: "serving-" + name, User: name, Hosts: []string{name + "." + namespace + ".svc"}})
 	if err != nil {
 		w.t.Fatal(err)
 	}

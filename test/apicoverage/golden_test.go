@@ -63,10 +63,11 @@ func TestWhatOtherVersionsStoredIsServedUnchanged(t *testing.T) {
 // settled are the fields that a Kubernetes server, too, sets when it reads such
 // an object from its store, for the published ones contradict themselves: the
 // two names of the service account differ, a secret has data not yet encoded,
-// and what is limited is not requested.
+// templates of claims are of another kind, and what is limited is not requested.
 var settled = []string{
 	".serviceAccount", "Secret.stringData", "Secret.data.stringDataKey",
 	"Namespace.metadata.labels.kubernetes.io/metadata.name",
+	"StatefulSet.spec.volumeClaimTemplates.kind", "StatefulSet.spec.volumeClaimTemplates.apiVersion",
 	"Pod.spec.containers.resources.requests.limitsKey", "Pod.spec.initContainers.resources.requests.limitsKey",
 }
 

@@ -84,7 +84,7 @@ func start(t testing.TB, changes ...func(*apiserver.Config)) *server {
 			},
 		}),
 		Authenticator: administrator{}, Authorizer: authorizer,
-		Connect: streams.Connectors(),
+		Connect: streams.Connectors(), Flags: func() map[string]string { return map[string]string{"secure-port": "6443"} },
 		Documents: func(rows func() []*registry.Resource) map[string]http.Handler {
 			described, schemas := discovery.New(discovery.Config{Rows: rows}), openapi.New(openapi.Config{Rows: rows, Version: "v1.37.0"})
 			return map[string]http.Handler{

@@ -21,7 +21,9 @@ func TestVersionsOfLists(t *testing.T) {
 	first := g.get(g.maps)
 	version := first.text(t, "resourceVersion")
 	g.configMap("d")
-	list := func(query string, values ...any) answer { return g.do("GET", g.maps+"?"+fmt.Sprintf(query, values...), "") }
+	list := func(query string, values ...any) answer {
+		return g.do("GET", g.maps+"?"+fmt.Sprintf(query, values...), "")
+	}
 	shows := func(g *target, a answer, names string) {
 		g.Helper()
 		if got := a.names(g.T); got != names {

@@ -20,10 +20,10 @@ func TestWatches(t *testing.T) {
 		g.watch(g.maps+"?watch=1").expect("ADDED a", "ADDED b")
 	})
 	g.rule("so does one of version 0", func(g *target) { g.watch(g.maps+"?watch=true&resourceVersion=0").expect("ADDED a", "ADDED b") })
-	g.rule("of a version it begins after that", func(g *target) { g.watch(g.maps+"?watch=1&resourceVersion="+old).expect("ADDED b") })
+	g.rule("of a version it begins after that", func(g *target) { g.watch(g.maps + "?watch=1&resourceVersion=" + old).expect("ADDED b") })
 	g.rule("the path of old watches too", func(g *target) {
-		g.watch("/api/v1/watch/namespaces/"+g.namespace+"/configmaps?resourceVersion="+old).expect("ADDED b")
-		g.watch("/api/v1/watch/namespaces/"+g.namespace+"/configmaps/b").expect("ADDED b")
+		g.watch("/api/v1/watch/namespaces/" + g.namespace + "/configmaps?resourceVersion=" + old).expect("ADDED b")
+		g.watch("/api/v1/watch/namespaces/" + g.namespace + "/configmaps/b").expect("ADDED b")
 	})
 	g.rule("a stream of JSON", func(g *target) {
 		if w := g.watch(g.maps + "?watch=1"); w.code != 200 || w.header.Get("Content-Type") != "application/json" {

@@ -213,10 +213,15 @@ func TestDryRuns(t *testing.T) {
 		}
 	}
 	g.rule("create", func(g *target) {
-		if a := g.post(g.maps+"?dryRun=All", `{"metadata":{"name":"b"}}`); a.code != 201 || a.text(g.T, "uid") == "" {
-			g.Errorf("%v", a)
+		scalers := "/apis/autoscaling/v1/namespaces/" + g.namespace + "/horizontalpodautoscalers"
+		for path, body := range map[string]string{
+			g.maps: `{"metadata":{"name":"b"}}`, scalers: `{"metadata":{"name":"b"},"spec":{"maxReplicas":3,"scaleTargetRef":{"kind":"Deployment","name":"d"}}}`,
+		} {
+			if a := g.post(path+"?dryRun=All", body); a.code != 201 || a.text(g.T, "uid") == "" || a.text(g.T, "resourceVersion") != "" {
+				g.Errorf("%v", a)
+			}
+			g.fails(g.do("GET", path+"/b", ""), 404, metav1.StatusReasonNotFound, "")
 		}
-		g.fails(g.do("GET", g.maps+"/b", ""), 404, metav1.StatusReasonNotFound, "")
 	})
 	g.rule("create of what is there", func(g *target) {
 		g.fails(g.do("POST", g.maps+"?dryRun=All", `{"metadata":{"name":"a"}}`), 409, metav1.StatusReasonAlreadyExists, "")

@@ -60,15 +60,7 @@ func (e *Engine) inspect(ctx context.Context, txn storage.Transaction, brought *
 		units[arriving.name] = newUnit(arriving.roots, modules)
 		changed[arriving.name] = true
 	}
-	near := neighbours(before.units)
-	for name := range before.units {
-		if units[name] != nil {
-			continue
-		}
-		for neighbour := range near[name] {
-			changed[neighbour] = units[neighbour] != nil
-		}
-	}
+	usersOfRemoved(before.units, units, changed)
 	if arriving == nil && len(units) == len(before.units) && len(changed) == 0 {
 		return nil, nil
 	}
@@ -85,6 +77,22 @@ func (e *Engine) inspect(ctx context.Context, txn storage.Transaction, brought *
 	return func() { e.enforce(next) }, nil
 }
 
+// usersOfRemoved adds the units that shared rules with any that is gone.
+func usersOfRemoved(before, now map[string]*unit, changed map[string]bool) {
+	var near map[string]map[string]bool
+	for name := range before {
+		if now[name] != nil {
+			continue
+		}
+		if near == nil {
+			near = neighbours(before)
+		}
+		for neighbour := range near[name] {
+			changed[neighbour] = now[neighbour] != nil
+		}
+	}
+}
+
 // arrived are the policies in the store that no other bundle has brought.
 func (e *Engine) arrived(ctx context.Context, txn storage.Transaction, before *prepared, name string) (map[string]*ast.Module, error) {
 	ids, err := e.store.Store.ListPolicies(ctx, txn)
@@ -95,9 +103,9 @@ func (e *Engine) arrived(ctx context.Context, txn storage.Transaction, before *p
 	if err != nil {
 		return nil, err
 	}
-	modules := map[string]*ast.Module{}
+	modules, foreign := map[string]*ast.Module{}, before.policies(func(owner string) bool { return owner != name })
 	for _, id := range ids {
-		if before.foreign(id, name) {
+		if foreign[id] {
 			continue
 		}
 		text, err := e.store.GetPolicy(ctx, txn, id)
@@ -117,14 +125,18 @@ func (e *Engine) arrived(ctx context.Context, txn storage.Transaction, before *p
 	return modules, nil
 }
 
-// foreign reports whether a policy is another bundle's.
-func (p *prepared) foreign(id, name string) bool {
+// policies are the names of those that certain bundles have.
+func (p *prepared) policies(of func(bundle string) bool) map[string]bool {
+	found := map[string]bool{}
 	for owner, u := range p.units {
-		if _, has := u.modules[id]; has && owner != name {
-			return true
+		if !of(owner) {
+			continue
+		}
+		for id := range u.modules {
+			found[id] = true
 		}
 	}
-	return false
+	return found
 }
 
 // moduleVersion is how OPA's store notes that a policy is of another version of

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/open-policy-agent/opa/v1/config"
 	"github.com/open-policy-agent/opa/v1/hooks"
+	"github.com/open-policy-agent/opa/v1/metrics"
 	"github.com/open-policy-agent/opa/v1/plugins"
 	bundleplugin "github.com/open-policy-agent/opa/v1/plugins/bundle"
 	"github.com/open-policy-agent/opa/v1/plugins/discovery"
@@ -53,6 +54,7 @@ type Engine struct {
 	settings atomic.Pointer[Settings]
 	active   atomic.Pointer[prepared]
 	failures failures
+	layouts  []*layout
 	// apart is sent to when policies run that were compiled apart.
 	apart chan struct{}
 	// running is set once Run has started OPA's plugins.
@@ -68,11 +70,15 @@ func New(c Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	layouts, err := takeLayouts(boot["bundles"], c.StateDir)
+	if err != nil {
+		return nil, err
+	}
 	raw, err := json.Marshal(boot)
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{store: newStore(c.Overlay), logger: c.Logger, metrics: newMeters(c.Registerer), memory: newWatchdog(), apart: make(chan struct{}, 1)}
+	e := &Engine{layouts: layouts, store: newStore(c.Overlay), logger: c.Logger, metrics: newMeters(c.Registerer), memory: newWatchdog(), apart: make(chan struct{}, 1)}
 	e.store.inspect, e.store.list, e.store.text = e.inspect, e.listPolicies, e.policy
 	e.metrics.readiness(c.Registerer, e.Ready)
 	settings, err := ParseSettings(settingsOf(boot))
@@ -94,12 +100,14 @@ func New(c Config) (*Engine, error) {
 	for _, warning := range e.manager.GetConfig().Warnings {
 		c.Logger.Warn("OPA's configuration", "warning", warning)
 	}
-	return e, e.register(boot)
+	counted := metrics.New()
+	e.metrics.dropped(c.Registerer, counted)
+	return e, e.register(boot, counted)
 }
 
 // register makes OPA's plugins, of which discovery makes the others.
-func (e *Engine) register(boot map[string]any) error {
-	found, err := discovery.New(e.manager, discovery.BootConfig(boot), discovery.Hooks(hooks.New(keeper{})), discovery.Factories(map[string]plugins.Factory{
+func (e *Engine) register(boot map[string]any, counted metrics.Metrics) error {
+	found, err := discovery.New(e.manager, discovery.BootConfig(boot), discovery.Metrics(counted), discovery.Hooks(hooks.New(keeper{})), discovery.Factories(map[string]plugins.Factory{
 		SettingsName:    settingsFactory{e},
 		filelogger.Name: &filelogger.Factory{},
 	}))
@@ -125,6 +133,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	e.updateLayouts()
 	known := fingerprints{}
 	known.update(e.bundles())
 	if err := e.manager.Start(ctx); err != nil {

@@ -40,7 +40,7 @@ type Input interface {
 	Value() (ast.Value, error)
 }
 
-// ErrLimit is an evaluation that took more time or memory than it may.
+// ErrLimit is an evaluation that took more time, steps or memory than it may.
 var ErrLimit = errors.New("the evaluation was stopped")
 
 // Decide evaluates the rules of a phase. path names the question in the decision
@@ -93,12 +93,12 @@ func (e *Engine) Evaluate(ctx context.Context, query rego.PreparedEvalQuery, inp
 	return e.bounded(ctx, query, rego.EvalParsedInput(input))
 }
 
-// bounded evaluates within the limits on time and memory.
+// bounded evaluates within the limits on time, steps and memory.
 func (e *Engine) bounded(ctx context.Context, query rego.PreparedEvalQuery, options ...rego.EvalOption) (rego.ResultSet, error) {
 	settings := e.Settings()
 	ctx, cancel := context.WithTimeoutCause(ctx, settings.Timeout(), fmt.Errorf("%w after %v", ErrLimit, settings.Timeout()))
 	defer cancel()
-	stop := topdown.NewCancel()
+	stop := &steps{limit: settings.StepsLimit}
 	defer context.AfterFunc(ctx, stop.Cancel)()
 	watched := e.memory.watch(settings.MemoryLimitMiB<<20, stop.Cancel)
 	options = append(options, rego.EvalExternalCancel(stop))
@@ -110,6 +110,8 @@ func (e *Engine) bounded(ctx context.Context, query rego.PreparedEvalQuery, opti
 	switch {
 	case err == nil:
 		return results, nil
+	case stop.exceeded():
+		return nil, fmt.Errorf("%w after %d steps", ErrLimit, settings.StepsLimit)
 	case exceeded:
 		return nil, fmt.Errorf("%w: the process grew by more than %d MiB", ErrLimit, settings.MemoryLimitMiB)
 	case ctx.Err() != nil:

@@ -27,6 +27,16 @@ func (f *failures) note(status bundleplugin.Status) {
 	}
 }
 
+// set notes what is wrong with a bundle before OPA has seen it.
+func (f *failures) set(name string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.byName == nil {
+		f.byName = map[string]error{}
+	}
+	f.byName[name] = err
+}
+
 func (f *failures) all() map[string]error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"github.com/open-policy-agent/opa/v1/metrics"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -47,6 +48,29 @@ func (*meters) readiness(r prometheus.Registerer, ready func() error) {
 			return 0
 		}
 		return 1
+	}))
+}
+
+// lost are the counters of decisions that the decision log had no room for, or
+// was not allowed to send.
+var lost = []string{"decision_logs_dropped_buffer_size_limit_exceeded", "decision_logs_dropped_rate_limit_exceeded"}
+
+// dropped reports how many decisions were left out of the decision log.
+func (*meters) dropped(r prometheus.Registerer, counted metrics.Metrics) {
+	if r == nil {
+		return
+	}
+	r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "yare_opa_decisions_dropped_total",
+		Help: "Decisions that were left out of the decision log because its buffer was full or its rate too high.",
+	}, func() float64 {
+		var all float64
+		for _, name := range lost {
+			if count, ok := counted.Counter(name).Value().(uint64); ok {
+				all += float64(count)
+			}
+		}
+		return all
 	}))
 }
 

@@ -70,7 +70,7 @@ func (p *prepared) queries(phase Phase) []*query {
 func (p *prepared) compiler() *ast.Compiler {
 	for _, g := range p.groups {
 		for _, u := range g.units {
-			if u.has(systemPackage) {
+			if u.system {
 				return g.compiler
 			}
 		}

@@ -33,9 +33,20 @@ func (e *Engine) reload(ctx context.Context, known fingerprints) error {
 			return nil
 		case <-ticker.C:
 			e.listen()
+			e.updateLayouts()
 			if known.update(e.bundles()) {
 				e.fetch(ctx)
 			}
+		}
+	}
+}
+
+// updateLayouts copies what has changed in OCI layouts to where OPA reads it.
+func (e *Engine) updateLayouts() {
+	for _, l := range e.layouts {
+		if err := l.update(); err != nil {
+			e.failures.set(l.name, err)
+			e.logger.Error("Policy bundle not copied; the one before stays in force", "bundle", l.name, "err", err)
 		}
 	}
 }

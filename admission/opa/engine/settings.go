@@ -38,6 +38,9 @@ type Settings struct {
 	BeforeActivation Answer `json:"beforeActivation,omitempty"`
 	// TimeoutSeconds bounds one evaluation: 1 when zero, at most 30.
 	TimeoutSeconds float64 `json:"timeoutSeconds,omitempty"`
+	// StepsLimit bounds how many expressions one evaluation may evaluate: five
+	// million when zero.
+	StepsLimit int64 `json:"stepsLimit,omitempty"`
 	// MemoryLimitMiB bounds by how much the process may grow while an evaluation
 	// runs: 256 when zero.
 	MemoryLimitMiB int64 `json:"memoryLimitMiB,omitempty"`
@@ -106,6 +109,7 @@ const (
 	defaultTimeout   = 1.0
 	longestTimeout   = 30.0
 	defaultMemoryMiB = 256
+	defaultSteps     = 5_000_000
 )
 
 // ParseSettings reads the settings and fills in defaults. Unknown fields are
@@ -144,8 +148,11 @@ func (s *Settings) complete() error {
 	if s.MemoryLimitMiB == 0 {
 		s.MemoryLimitMiB = defaultMemoryMiB
 	}
-	if s.MemoryLimitMiB < 0 {
-		return errors.New("memoryLimitMiB must not be negative")
+	if s.StepsLimit == 0 {
+		s.StepsLimit = defaultSteps
+	}
+	if s.MemoryLimitMiB < 0 || s.StepsLimit < 0 {
+		return errors.New("memoryLimitMiB and stepsLimit must not be negative")
 	}
 	for _, resource := range s.Data {
 		if resource.Resource == "" {

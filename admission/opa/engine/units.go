@@ -15,17 +15,22 @@ type unit struct {
 	modules map[string]*ast.Module
 	// uses are the paths below data that its rules refer to.
 	uses [][]string
+	// system: it has rules in the package system, or below it.
+	system bool
 }
 
 func newUnit(roots []string, modules map[string]*ast.Module) *unit {
 	u := &unit{roots: roots, modules: modules}
 	seen := map[string]bool{}
 	for _, module := range modules {
+		if path := pathOf(module.Package.Path); len(path) > 0 && path[0] == systemPackage {
+			u.system = true
+		}
 		ast.WalkRefs(module, func(ref ast.Ref) bool {
 			if !ref.HasPrefix(ast.DefaultRootRef) {
 				return false
 			}
-			if path := steps(ref); !seen[strings.Join(path, "\x00")] {
+			if path := pathOf(ref); !seen[strings.Join(path, "\x00")] {
 				seen[strings.Join(path, "\x00")] = true
 				u.uses = append(u.uses, path)
 			}
@@ -35,8 +40,8 @@ func newUnit(roots []string, modules map[string]*ast.Module) *unit {
 	return u
 }
 
-// steps is the constant beginning of a path below data.
-func steps(ref ast.Ref) []string {
+// pathOf is the constant beginning of a path below data.
+func pathOf(ref ast.Ref) []string {
 	var path []string
 	for _, term := range ref[1:] {
 		key, ok := term.Value.(ast.String)
@@ -46,16 +51,6 @@ func steps(ref ast.Ref) []string {
 		path = append(path, string(key))
 	}
 	return path
-}
-
-// has reports whether the unit has rules in a package or below it.
-func (u *unit) has(name string) bool {
-	for _, module := range u.modules {
-		if path := steps(module.Package.Path); len(path) > 0 && path[0] == name {
-			return true
-		}
-	}
-	return false
 }
 
 // roots is a tree of the paths that units with rules own.

@@ -42,6 +42,14 @@ func ReadManifests(paths ...string) ([]*unstructured.Unstructured, error) {
 }
 
 func readManifest(path string) ([]*unstructured.Unstructured, error) {
+	all, err := ReadObjects(path)
+	return slices.DeleteFunc(all, func(object *unstructured.Unstructured) bool {
+		return !strings.HasSuffix(object.GroupVersionKind().Group, ".gatekeeper.sh")
+	}), err
+}
+
+// ReadObjects reads all objects of a file.
+func ReadObjects(path string) ([]*unstructured.Unstructured, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -64,7 +72,7 @@ func readManifest(path string) ([]*unstructured.Unstructured, error) {
 		if err != nil {
 			return nil, err
 		}
-		if strings.HasSuffix(object.GroupVersionKind().Group, ".gatekeeper.sh") {
+		if len(object.Object) > 0 {
 			all = append(all, object)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -74,26 +75,22 @@ func (c *Checker) Check(ctx context.Context, a *admission.Attributes, namespace 
 }
 
 // asGatekeeper is the request as Gatekeeper shows it: what is deleted is the
-// object, and the namespace is in another place too.
+// object, and the namespace is in another place too. The object is decoded as a
+// whole, for many constraints look at it.
 func asGatekeeper(a *admission.Attributes, r *review.Review) (ast.Value, error) {
-	whole, err := r.Value()
+	request, err := r.Request()
 	if err != nil {
 		return nil, err
 	}
-	request := whole.(ast.Object).Get(ast.StringTerm("request")).Value.(ast.Object)
-	namespace := request.Get(ast.StringTerm("namespaceObject"))
-	if a.Operation != admission.Delete && namespace == nil {
-		return request, nil
-	}
-	shown := map[string]any{}
-	for _, key := range request.Keys() {
-		shown[string(key.Value.(ast.String))] = request.Get(key).Value
-	}
+	shown := maps.Clone(request)
 	if a.Operation == admission.Delete {
 		shown["object"] = shown["oldObject"]
 	}
-	if namespace != nil {
-		shown["_unstable"] = map[string]any{"namespace": namespace.Value}
+	if namespace := shown["namespaceObject"]; namespace != nil {
+		shown["_unstable"] = map[string]any{"namespace": namespace}
+	}
+	if shown["object"], err = ast.InterfaceToValue(shown["object"]); err != nil {
+		return nil, err
 	}
 	return ast.LazyObject(shown), nil
 }

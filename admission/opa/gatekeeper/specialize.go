@@ -80,8 +80,45 @@ func specialize(ctx context.Context, t *template, c *constraint) (map[string]*as
 	if rules > maxSpecialRules {
 		return nil, errNotSpecial
 	}
+	if err := bindParameters(modules, c); err != nil {
+		return nil, err
+	}
 	_, err = compileModules(modules)
 	return modules, err
+}
+
+// bindParameters makes what partial evaluation has left of references to the
+// parameters refer to a rule that has them. Comprehensions within others are
+// left as they are; when these ask the template itself, which knows no
+// parameters then, nothing is won.
+func bindParameters(modules map[string]*ast.Module, c *constraint) error {
+	bound := append(constraintPath(c), ast.StringTerm("parameters"))
+	used := false
+	for _, module := range modules {
+		_, err := ast.TransformRefs(module, func(ref ast.Ref) (ast.Value, error) {
+			if ref.HasPrefix(templatesRef) || ref.HasPrefix(libsRef) {
+				return nil, errNotSpecial
+			}
+			if !ref.HasPrefix(parametersRef) {
+				return ref, nil
+			}
+			used = true
+			return bound.Concat(ref[len(parametersRef):]), nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !used {
+		return nil
+	}
+	module, err := ast.ParseModule(c.id(), fmt.Sprintf("package constraint\n\nparameters := %s\n", c.parameters))
+	if err != nil {
+		return err
+	}
+	module.Package.Path = constraintPath(c)
+	modules[c.id()+"/parameters"] = module
+	return nil
 }
 
 func constraintPath(c *constraint) ast.Ref {
@@ -115,6 +152,8 @@ func canSpecialize(modules map[string]*ast.Module) bool {
 }
 
 var (
+	templatesRef  = ast.DefaultRootRef.Append(ast.StringTerm("templates"))
+	libsRef       = ast.DefaultRootRef.Append(ast.StringTerm("libs"))
 	reviewRef     = ast.InputRootRef.Append(ast.StringTerm("review"))
 	parametersRef = ast.InputRootRef.Append(ast.StringTerm("parameters"))
 )

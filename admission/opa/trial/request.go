@@ -3,6 +3,7 @@ package trial
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +20,28 @@ type Caller struct {
 	User      string
 	Groups    []string
 	Operation admission.Operation
+	// Namespace is that of plain objects that name none, unless their kind is
+	// known to have none.
+	Namespace string
+}
+
+// clusterKinds are kinds that are in no namespace, by group.
+var clusterKinds = map[string][]string{
+	"":                             {"Namespace", "Node", "PersistentVolume"},
+	"rbac.authorization.k8s.io":    {"ClusterRole", "ClusterRoleBinding"},
+	"storage.k8s.io":               {"StorageClass", "CSIDriver", "CSINode", "VolumeAttachment", "VolumeAttributesClass"},
+	"scheduling.k8s.io":            {"PriorityClass"},
+	"node.k8s.io":                  {"RuntimeClass"},
+	"networking.k8s.io":            {"IngressClass", "IPAddress", "ServiceCIDR"},
+	"apiextensions.k8s.io":         {"CustomResourceDefinition"},
+	"apiregistration.k8s.io":       {"APIService"},
+	"certificates.k8s.io":          {"CertificateSigningRequest", "ClusterTrustBundle"},
+	"flowcontrol.apiserver.k8s.io": {"FlowSchema", "PriorityLevelConfiguration"},
+	"resource.k8s.io":              {"DeviceClass", "ResourceSlice", "DeviceTaintRule"},
+	"admissionregistration.k8s.io": {
+		"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+		"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding",
+	},
 }
 
 // Attributes is the request that a document stands for: an AdmissionReview's
@@ -26,6 +49,10 @@ type Caller struct {
 func (c Caller) Attributes(d Document) (*admission.Attributes, error) {
 	if d.GetKind() == "AdmissionReview" {
 		return fromReview(d)
+	}
+	if d.GetNamespace() == "" && c.Namespace != "" && !slices.Contains(clusterKinds[d.GroupVersionKind().Group], d.GetKind()) {
+		d.Unstructured = d.DeepCopy()
+		d.SetNamespace(c.Namespace)
 	}
 	a := &admission.Attributes{
 		Operation: c.Operation, Kind: d.GroupVersionKind(), Resource: resourceOf(d.GroupVersionKind()),

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -59,18 +60,25 @@ func New(ctx context.Context, c Config) (*Trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := engine.New(engine.Config{OPA: config, Overlay: overlay, Logger: c.Logger})
+	state, err := os.MkdirTemp("", "yare-policy-")
 	if err != nil {
+		return nil, err
+	}
+	forget := func() error { return os.RemoveAll(state) }
+	e, err := engine.New(engine.Config{OPA: config, StateDir: state, Overlay: overlay, Logger: c.Logger})
+	if err != nil {
+		err = errors.Join(err, forget())
 		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
 	constraints, err := load(ctx, c, e, overlay)
 	if err != nil {
+		err = errors.Join(err, forget())
 		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(ctx) }()
-	t := &Trial{engine: e, stop: func() error { cancel(); return <-ended }}
+	t := &Trial{engine: e, stop: func() error { cancel(); return errors.Join(<-ended, forget()) }}
 	if err := ready(ctx, e); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrPolicy, err), t.Close())
 	}
@@ -139,8 +147,9 @@ type Outcome struct {
 	// Reasons are the rules and constraints that said something, with what they
 	// said: "rule: message".
 	Reasons []string
-	// Changed is the object as policies have changed it, nil when they have not.
-	Changed runtime.Object
+	// Before is the object as it was sent, Changed as policies have changed it, nil
+	// when they have not.
+	Before, Changed runtime.Object
 	// Asked is false when the request is not in scope.
 	Asked bool
 	Took  time.Duration
@@ -158,7 +167,7 @@ func (t *Trial) Ask(ctx context.Context, a *admission.Attributes) Outcome {
 	if err == nil {
 		err = t.chain.Validate(ctx, a)
 	}
-	out := Outcome{Refusal: err, Warnings: a.Warnings(), Took: time.Since(began), Asked: scope}
+	out := Outcome{Refusal: err, Before: before, Warnings: a.Warnings(), Took: time.Since(began), Asked: scope}
 	for _, key := range []string{"opa.admission.yare.io/denied", "gatekeeper.admission.yare.io/violations"} {
 		if said := a.Annotations()[key]; said != "" {
 			out.Reasons = append(out.Reasons, strings.Split(said, "\n")...)

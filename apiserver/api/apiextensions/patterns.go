@@ -5,10 +5,15 @@ import (
 	"maps"
 	"regexp/syntax"
 	"slices"
+	"strings"
+	"sync"
 
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/ast"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/cel/environment"
 )
 
 const (
@@ -60,6 +65,37 @@ func costly(pattern string) string {
 	return ""
 }
 
+// expressions parses rules, with all that Kubernetes adds to CEL.
+var expressions = sync.OnceValue(func() *cel.Env {
+	return environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()).StoredExpressionsEnv()
+})
+
+// patternsIn are the patterns written in a rule. One that cannot be parsed is
+// others' concern.
+func patternsIn(rule string) (patterns []string) {
+	if !strings.Contains(rule, "matches") && !strings.Contains(rule, "find") {
+		return nil
+	}
+	parsed, issues := expressions().Parse(rule)
+	if issues.Err() != nil {
+		return nil
+	}
+	ast.PostOrderVisit(parsed.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.CallKind || !slices.Contains([]string{"matches", "find", "findAll"}, e.AsCall().FunctionName()) {
+			return
+		}
+		for _, argument := range e.AsCall().Args() {
+			if argument.Kind() != ast.LiteralKind {
+				continue
+			}
+			if text, ok := argument.AsLiteral().Value().(string); ok {
+				patterns = append(patterns, text)
+			}
+		}
+	}))
+	return patterns
+}
+
 func visitPatterns(d *Definition, visit func(path *field.Path, pattern string)) {
 	for i, version := range d.Spec.Versions {
 		if version.Schema != nil && version.Schema.OpenAPIV3Schema != nil {
@@ -74,6 +110,11 @@ func visitSchema(s *apiextensionsv1.JSONSchemaProps, path *field.Path, visit fun
 	}
 	if s.Pattern != "" {
 		visit(path.Child("pattern"), s.Pattern)
+	}
+	for i, rule := range s.XValidations {
+		for _, pattern := range patternsIn(rule.Rule) {
+			visit(path.Child("x-kubernetes-validations").Index(i).Child("rule"), pattern)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 		property := s.Properties[name]

@@ -87,6 +87,8 @@ func defaultStatefulSet(s *appsv1.StatefulSet) {
 	defaultInt(&s.Spec.RevisionHistoryLimit, 10)
 	for i := range s.Spec.VolumeClaimTemplates {
 		c := &s.Spec.VolumeClaimTemplates[i]
+		// The store does not keep it, but clients have always seen it.
+		c.APIVersion, c.Kind = "v1", "PersistentVolumeClaim"
 		if c.Spec.VolumeMode == nil {
 			mode := corev1.PersistentVolumeFilesystem
 			c.Spec.VolumeMode = &mode

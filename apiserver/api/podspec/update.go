@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/yare-io/yare/apiserver/api/row"
 )
 
 // mutableFields is what a client may change of a pod, in Kubernetes' words.
@@ -42,7 +44,7 @@ func ValidateUpdate(path *field.Path, s, old *corev1.PodSpec) field.ErrorList {
 	if len(old.SchedulingGates) > 0 {
 		errs = append(errs, narrowedPlacement(path, rest, old)...)
 	}
-	if !apiequality.Semantic.DeepEqual(rest, old) {
+	if !row.Same(*rest, *old) {
 		errs = append(errs, field.Forbidden(path, mutableFields+cmp.Diff(old, rest)))
 	}
 	return errs

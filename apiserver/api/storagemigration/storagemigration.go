@@ -1,6 +1,6 @@
 // Package storagemigration holds the rows of the storagemigration.k8s.io
-// group: requests to write all objects of a resource again. It migrates
-// nothing.
+// group: requests to write all objects of a resource again, which
+// controllers/storageversionmigrator fulfils.
 package storagemigration
 
 import (

@@ -20,11 +20,23 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
-// User returns whom the headers ask to be, or nil if they do not ask. The
-// requestor must hold the verb impersonate on each part asked for: the user or
-// service account, each group, the uid and each extra value. Errors are API
-// statuses.
-func User(ctx context.Context, headers http.Header, requestor user.Info, authz authorizer.UnconditionalAuthorizer) (user.Info, error) {
+// Identity is whom a request is made as.
+type Identity struct {
+	user.Info
+	// Constraint is the verb that allowed it, such as
+	// "impersonate:associated-node"; empty when it is the unconstrained
+	// "impersonate".
+	Constraint string
+}
+
+// User returns whom the headers of a request ask to be, or nil if they do not
+// ask. The requestor, who is the user of attributes, must hold a right on each
+// part asked for: the user or service account, each group, the uid and each
+// extra value. Constrained rights hold for some requests only, which is why the
+// request itself counts too. Errors are API statuses.
+//
+// See https://kep.k8s.io/5284.
+func User(ctx context.Context, headers http.Header, request authorizer.Attributes, authz authorizer.UnconditionalAuthorizer) (*Identity, error) {
 	asked, err := parse(headers)
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
@@ -32,13 +44,27 @@ func User(ctx context.Context, headers http.Header, requestor user.Info, authz a
 	if asked == nil {
 		return nil, nil
 	}
-	for _, part := range parts(asked) {
-		part.User, part.Verb, part.ResourceRequest = requestor, "impersonate", true
+	var nearly error
+	for _, m := range constrained {
+		if !m.applies(asked, request.GetUser()) || authorize(ctx, authz, m.request(request)) != nil {
+			continue
+		}
+		if err := m.allowed(ctx, asked, request, authz); err != nil {
+			nearly = err
+			continue
+		}
+		return &Identity{m.complete(asked), m.verb()}, nil
+	}
+	for _, part := range parts(asked, "") {
+		part.User, part.Verb, part.ResourceRequest = request.GetUser(), "impersonate", true
 		if err := authorize(ctx, authz, part); err != nil {
+			if nearly != nil {
+				err = nearly
+			}
 			return nil, err
 		}
 	}
-	return complete(asked), nil
+	return &Identity{Info: complete(asked)}, nil
 }
 
 // Strip removes the headers, once they have been honoured or refused.
@@ -87,15 +113,16 @@ func extraKey(name string) (string, bool) {
 	return key, true
 }
 
-// parts are what must be allowed, one by one.
-func parts(asked *user.DefaultInfo) []authorizer.AttributesRecord {
-	account := authorizer.AttributesRecord{APIVersion: "v1", Resource: "users", Name: asked.Name}
+// parts are what must be allowed, one by one. Users and groups are resources of
+// different groups in the constrained modes and without.
+func parts(asked *user.DefaultInfo, group string) []authorizer.AttributesRecord {
+	account := authorizer.AttributesRecord{APIGroup: group, APIVersion: "v1", Resource: "users", Name: asked.Name}
 	if namespace, name, err := serviceaccount.SplitUsername(asked.Name); err == nil {
 		account.Resource, account.Namespace, account.Name = "serviceaccounts", namespace, name
 	}
 	all := []authorizer.AttributesRecord{account}
-	for _, group := range asked.Groups {
-		all = append(all, authorizer.AttributesRecord{APIVersion: "v1", Resource: "groups", Name: group})
+	for _, name := range asked.Groups {
+		all = append(all, authorizer.AttributesRecord{APIGroup: group, APIVersion: "v1", Resource: "groups", Name: name})
 	}
 	authentication := authorizer.AttributesRecord{APIGroup: authenticationv1.GroupName, APIVersion: "v1"}
 	for key, values := range asked.Extra {
@@ -113,7 +140,7 @@ func parts(asked *user.DefaultInfo) []authorizer.AttributesRecord {
 	return all
 }
 
-func authorize(ctx context.Context, authz authorizer.UnconditionalAuthorizer, part authorizer.AttributesRecord) error {
+func authorize(ctx context.Context, authz authorizer.UnconditionalAuthorizer, part authorizer.Attributes) error {
 	decision, reason, err := authz.Authorize(ctx, part)
 	if decision == authorizer.DecisionAllow {
 		return nil
@@ -121,23 +148,25 @@ func authorize(ctx context.Context, authz authorizer.UnconditionalAuthorizer, pa
 	if err != nil {
 		return apierrors.NewInternalError(fmt.Errorf("authorizing impersonation: %w", err))
 	}
-	resource := part.Resource
-	if part.Subresource != "" {
-		resource += "/" + part.Subresource
+	resource := part.GetResource()
+	if part.GetSubresource() != "" {
+		resource += "/" + part.GetSubresource()
 	}
 	scope := "at the cluster scope"
-	if part.Namespace != "" {
-		scope = fmt.Sprintf("in the namespace %q", part.Namespace)
+	if part.GetNamespace() != "" {
+		scope = fmt.Sprintf("in the namespace %q", part.GetNamespace())
 	}
-	message := fmt.Sprintf("User %q cannot impersonate resource %q in API group %q %s", part.User.GetName(), resource, part.APIGroup, scope)
+	message := fmt.Sprintf("User %q cannot %s resource %q in API group %q %s", part.GetUser().GetName(), part.GetVerb(), resource, part.GetAPIGroup(), scope)
 	if reason != "" {
 		message += ": " + reason
 	}
-	return apierrors.NewForbidden(schema.GroupResource{Group: part.APIGroup, Resource: part.Resource}, part.Name, errors.New(message))
+	return apierrors.NewForbidden(schema.GroupResource{Group: part.GetAPIGroup(), Resource: part.GetResource()}, part.GetName(), errors.New(message))
 }
 
 // complete adds the groups that the user would have had when logging in.
-func complete(asked *user.DefaultInfo) user.Info {
+func complete(given *user.DefaultInfo) user.Info {
+	asked := *given
+	asked.Groups = slices.Clone(given.Groups)
 	if namespace, _, err := serviceaccount.SplitUsername(asked.Name); err == nil && len(asked.Groups) == 0 {
 		asked.Groups = serviceaccount.MakeGroupNames(namespace)
 	}
@@ -148,5 +177,5 @@ func complete(asked *user.DefaultInfo) user.Info {
 	if !slices.Contains(asked.Groups, user.AllAuthenticated) && !slices.Contains(asked.Groups, user.AllUnauthenticated) {
 		asked.Groups = append(asked.Groups, everybody)
 	}
-	return asked
+	return &asked
 }

@@ -106,6 +106,9 @@ func (i *issuer) groups(ctx context.Context, c claims, value traits.Mapper) ([]s
 		return texts(result.EvalResult)
 	}
 	given, there := c[mapping.Claim]
+	if elsewhere, _ := c["_claim_names"].(map[string]any); !there && elsewhere[mapping.Claim] != nil {
+		return nil, fmt.Errorf("the claim %q is a distributed one (OpenID Connect Core, section 5.6.2), which is not supported", mapping.Claim)
+	}
 	if mapping.Claim == "" || !there {
 		return nil, nil
 	}

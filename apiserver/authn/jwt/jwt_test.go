@@ -169,6 +169,11 @@ func TestBadTokensAreRefused(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, ok, err)
 		}
 	}
+	grouped := p.authenticator(bySubject+"    groups: {claim: groups, prefix: ''}\n", clock.RealClock{})
+	sources := map[string]any{"_claim_names": map[string]any{"groups": "src1"}, "_claim_sources": map[string]any{"src1": map[string]any{"endpoint": p.URL}}}
+	if _, ok, err := grouped.AuthenticateToken(t.Context(), p.token(sources)); ok || err == nil || !strings.Contains(err.Error(), "distributed") {
+		t.Errorf("groups that are elsewhere: %v, %v", ok, err)
+	}
 	for name, token := range map[string]string{"of another issuer": other.token(nil), "no token": "abc", "empty": "..", "nothing": ""} {
 		if _, ok, err := a.AuthenticateToken(t.Context(), token); ok || err != nil {
 			t.Errorf("%s: %v, %v", name, ok, err)

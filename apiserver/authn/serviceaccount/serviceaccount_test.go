@@ -232,6 +232,30 @@ func TestTokensOutOfTimeOrPlaceAreRefused(t *testing.T) {
 	}
 }
 
+// TestIssuersMayChange: tokens in an issuer's old name are good as long as the
+// name is listed.
+func TestIssuersMayChange(t *testing.T) {
+	key := ecKey(t)
+	keys, err := serviceaccount.NewKeys(key.Public())
+	must(t, err)
+	old, err := serviceaccount.NewIssuer("https://old.example.com", key, clocktesting.NewFakeClock(now))
+	must(t, err)
+	token, err := old.Issue(robot, []string{"api"}, time.Hour, 0)
+	must(t, err)
+	for _, c := range []struct {
+		issuers []string
+		ok      bool
+	}{{[]string{issuerURL, "https://old.example.com"}, true}, {[]string{issuerURL}, false}} {
+		verifier, err := serviceaccount.NewVerifier(serviceaccount.VerifierConfig{
+			Issuers: c.issuers, Keys: keys, Audiences: []string{"api"}, Getter: world(), Clock: clocktesting.NewFakeClock(now),
+		})
+		must(t, err)
+		if _, ok, err := verifier.AuthenticateToken(t.Context(), token.Value); ok != c.ok || err != nil {
+			t.Errorf("%v: %v, %v", c.issuers, ok, err)
+		}
+	}
+}
+
 func TestForgedTokensAreRefused(t *testing.T) {
 	key, stranger := rsaKey(t), rsaKey(t)
 	clock := clocktesting.NewFakeClock(now)

@@ -5,6 +5,8 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/yare-io/yare/apiserver/authz/follow"
 )
 
 // Follow keeps the graph equal to what the factory's informers for pods,
@@ -12,49 +14,11 @@ import (
 // returned function reports whether all that was there at the start has
 // arrived.
 func (a *Authorizer) Follow(factory informers.SharedInformerFactory) (cache.InformerSynced, error) {
-	follow := []struct {
-		informer    cache.SharedIndexInformer
-		set, remove func(object any)
-	}{
-		{
-			factory.Core().V1().Pods().Informer(),
-			func(object any) { a.graph.setPod(object.(*corev1.Pod)) },
-			func(object any) { a.graph.removePod(object.(*corev1.Pod)) },
-		},
-		{
-			factory.Core().V1().PersistentVolumes().Informer(),
-			func(object any) { a.graph.setVolume(object.(*corev1.PersistentVolume)) },
-			func(object any) { a.graph.removeVolume(object.(*corev1.PersistentVolume).Name) },
-		},
-		{
-			factory.Storage().V1().VolumeAttachments().Informer(),
-			func(object any) { a.graph.setAttachment(object.(*storagev1.VolumeAttachment)) },
-			func(object any) { a.graph.removeAttachment(object.(*storagev1.VolumeAttachment).Name) },
-		},
-	}
-	var arrived []cache.InformerSynced
-	for _, f := range follow {
-		registration, err := f.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    f.set,
-			UpdateFunc: func(_, object any) { f.set(object) },
-			DeleteFunc: func(object any) {
-				if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
-					object = gone.Obj
-				}
-				f.remove(object)
-			},
-		})
-		if err != nil {
-			return nil, err
-		}
-		arrived = append(arrived, registration.HasSynced)
-	}
-	return func() bool {
-		for _, has := range arrived {
-			if !has() {
-				return false
-			}
-		}
-		return true
-	}, nil
+	return follow.All(
+		follow.Of(factory.Core().V1().Pods().Informer(), a.graph.setPod, a.graph.removePod),
+		follow.Of(factory.Core().V1().PersistentVolumes().Informer(), a.graph.setVolume,
+			func(v *corev1.PersistentVolume) { a.graph.removeVolume(v.Name) }),
+		follow.Of(factory.Storage().V1().VolumeAttachments().Informer(), a.graph.setAttachment,
+			func(v *storagev1.VolumeAttachment) { a.graph.removeAttachment(v.Name) }),
+	)
 }

@@ -4,6 +4,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/yare-io/yare/apiserver/authz/follow"
 )
 
 // Follow keeps the authorizer equal to what the factory's informers see. The
@@ -11,60 +13,18 @@ import (
 // all that was there at the start has arrived.
 func (a *Authorizer) Follow(factory informers.SharedInformerFactory) (synced cache.InformerSynced, err error) {
 	rbac := factory.Rbac().V1()
-	follow := []struct {
-		informer    cache.SharedIndexInformer
-		set, delete func(object any)
-	}{
-		{rbac.ClusterRoles().Informer(), func(object any) {
-			r := object.(*rbacv1.ClusterRole)
-			a.SetRole("", r.Name, r.Rules)
-		}, func(object any) {
-			a.DeleteRole("", object.(*rbacv1.ClusterRole).Name)
-		}},
-		{rbac.Roles().Informer(), func(object any) {
-			r := object.(*rbacv1.Role)
-			a.SetRole(r.Namespace, r.Name, r.Rules)
-		}, func(object any) {
-			r := object.(*rbacv1.Role)
-			a.DeleteRole(r.Namespace, r.Name)
-		}},
-		{rbac.ClusterRoleBindings().Informer(), func(object any) {
-			b := object.(*rbacv1.ClusterRoleBinding)
-			a.SetBinding("", b.Name, b.RoleRef, b.Subjects)
-		}, func(object any) {
-			a.DeleteBinding("", object.(*rbacv1.ClusterRoleBinding).Name)
-		}},
-		{rbac.RoleBindings().Informer(), func(object any) {
-			b := object.(*rbacv1.RoleBinding)
-			a.SetBinding(b.Namespace, b.Name, b.RoleRef, b.Subjects)
-		}, func(object any) {
-			b := object.(*rbacv1.RoleBinding)
-			a.DeleteBinding(b.Namespace, b.Name)
-		}},
-	}
-	var arrived []cache.InformerSynced
-	for _, f := range follow {
-		registration, err := f.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    f.set,
-			UpdateFunc: func(_, object any) { f.set(object) },
-			DeleteFunc: func(object any) {
-				if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
-					object = gone.Obj
-				}
-				f.delete(object)
-			},
-		})
-		if err != nil {
-			return nil, err
-		}
-		arrived = append(arrived, registration.HasSynced)
-	}
-	return func() bool {
-		for _, has := range arrived {
-			if !has() {
-				return false
-			}
-		}
-		return true
-	}, nil
+	return follow.All(
+		follow.Of(rbac.ClusterRoles().Informer(),
+			func(r *rbacv1.ClusterRole) { a.SetRole("", r.Name, r.Rules) },
+			func(r *rbacv1.ClusterRole) { a.DeleteRole("", r.Name) }),
+		follow.Of(rbac.Roles().Informer(),
+			func(r *rbacv1.Role) { a.SetRole(r.Namespace, r.Name, r.Rules) },
+			func(r *rbacv1.Role) { a.DeleteRole(r.Namespace, r.Name) }),
+		follow.Of(rbac.ClusterRoleBindings().Informer(),
+			func(b *rbacv1.ClusterRoleBinding) { a.SetBinding("", b.Name, b.RoleRef, b.Subjects) },
+			func(b *rbacv1.ClusterRoleBinding) { a.DeleteBinding("", b.Name) }),
+		follow.Of(rbac.RoleBindings().Informer(),
+			func(b *rbacv1.RoleBinding) { a.SetBinding(b.Namespace, b.Name, b.RoleRef, b.Subjects) },
+			func(b *rbacv1.RoleBinding) { a.DeleteBinding(b.Namespace, b.Name) }),
+	)
 }

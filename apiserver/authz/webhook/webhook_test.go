@@ -13,6 +13,10 @@ import (
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -145,6 +149,48 @@ func TestMatchConditionsSaveTheQuestion(t *testing.T) {
 	}
 	if ask(t, a, "mallory", "get") != authorizer.DecisionDeny {
 		t.Error("not asked")
+	}
+}
+
+// TestSelectorsAreAskedAbout: a server may let somebody list what they select
+// and nothing else, and so may a match condition.
+func TestSelectorsAreAskedAbout(t *testing.T) {
+	var got *authorizationv1.ResourceAttributes
+	d := newDecider(t, func(r *authorizationv1.SubjectAccessReview) { got, r.Status.Allowed = r.Spec.ResourceAttributes, true })
+	a := parse(t, configuration(kubeconfig(t, d.URL), `    failurePolicy: Deny
+    matchConditions: [{expression: 'has(request.resourceAttributes) && has(request.resourceAttributes.fieldSelector) && request.resourceAttributes.fieldSelector.requirements[0].key == "spec.nodeName"'}]
+`), clocktesting.NewFakeClock(time.Now()))
+	list := func(field, label string) authorizer.Decision {
+		t.Helper()
+		requirements, err := labels.ParseToRequirements(label)
+		if err != nil {
+			t.Fatal(err)
+		}
+		decision, _, _ := a.Authorize(t.Context(), authorizer.AttributesRecord{
+			User: &user.DefaultInfo{Name: "ann"}, Verb: "list", Resource: "pods", APIVersion: "v1", ResourceRequest: true,
+			FieldSelectorRequirements: fields.ParseSelectorOrDie(field).Requirements(), LabelSelectorRequirements: requirements,
+		})
+		return decision
+	}
+	if list("metadata.name=x", "") == authorizer.DecisionAllow || got != nil {
+		t.Errorf("another selector was asked about: %v", got)
+	}
+	if list("spec.nodeName=n1,status.phase!=Failed", "app in (a,b),!old") != authorizer.DecisionAllow {
+		t.Fatal("refused")
+	}
+	want := &authorizationv1.ResourceAttributes{
+		Verb: "list", Version: "v1", Resource: "pods",
+		FieldSelector: &authorizationv1.FieldSelectorAttributes{Requirements: []metav1.FieldSelectorRequirement{
+			{Key: "spec.nodeName", Operator: metav1.FieldSelectorOpIn, Values: []string{"n1"}},
+			{Key: "status.phase", Operator: metav1.FieldSelectorOpNotIn, Values: []string{"Failed"}},
+		}},
+		LabelSelector: &authorizationv1.LabelSelectorAttributes{Requirements: []metav1.LabelSelectorRequirement{
+			{Key: "app", Operator: metav1.LabelSelectorOpIn, Values: []string{"a", "b"}},
+			{Key: "old", Operator: metav1.LabelSelectorOpDoesNotExist},
+		}},
+	}
+	if !apiequality.Semantic.DeepEqual(got, want) {
+		t.Errorf("asked about %+v", got)
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 func (s *Server) assemble(services []netip.Prefix) error {
 	client := s.Client()
 	s.informers = informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(s.loopback.share))
+	s.loopback.followDirectly(s.informers)
 	var err error
 	if s.gate, err = newGate(s.options, surroundings{
 		trust: s.trust, client: client, informers: s.informers, rows: s.loopback.rows, objects: s.loopback.objects, own: s.isOwn, logger: s.logger,
@@ -93,6 +94,7 @@ func (s *Server) assemble(services []netip.Prefix) error {
 		CORSAllowedOrigins: origins,
 		GoAwayChance:       s.options.flow.goAwayChance,
 		Audit:              auditor,
+		Flags:              s.options.shown,
 	})
 	if err != nil {
 		return err
@@ -106,7 +108,8 @@ func (s *Server) assemble(services []netip.Prefix) error {
 			return err
 		}
 	}
-	return s.Metrics().Register(s.gate.metrics)
+	s.store.Name(s.StoredAt)
+	return errors.Join(s.Metrics().Register(s.store), s.Metrics().Register(s.gate.metrics))
 }
 
 func (s *Server) checkBootstrap(context.Context) error {

@@ -30,6 +30,7 @@ type authOptions struct {
 	flags *pflag.FlagSet
 
 	authenticationConfig string
+	anonymous            bool
 	oidc                 jwt.Options
 	tokenWebhook         string
 	tokenWebhookVersion  string
@@ -44,6 +45,7 @@ type authOptions struct {
 func (o *authOptions) add(flags *pflag.FlagSet) {
 	o.flags = flags
 	flags.StringVar(&o.authenticationConfig, "authentication-config", "", "AuthenticationConfiguration with issuers of tokens and where anonymous requests are let in; it may change while the server runs")
+	flags.BoolVar(&o.anonymous, "anonymous-auth", true, "let requests without credentials in as system:anonymous: everywhere if this is given, else for health and version alone; false: nowhere")
 	flags.StringVar(&o.oidc.IssuerURL, "oidc-issuer-url", "", "issuer of OpenID tokens, an https URL")
 	flags.StringVar(&o.oidc.ClientID, "oidc-client-id", "", "audience that OpenID tokens must be for")
 	flags.StringVar(&o.oidc.CAFile, "oidc-ca-file", "", "authority that vouches for the issuer (default: the machine's)")
@@ -76,10 +78,13 @@ func (o *authOptions) given(names ...string) bool {
 // configuration.
 func (g *gate) identities(options *Options, config *authn.Config) error {
 	o := &options.auth
+	if o.given("anonymous-auth") {
+		config.Anonymous = anonymous(&apiserver.AnonymousAuthConfig{Enabled: o.anonymous})
+	}
 	if o.tokenWebhookVersion != "" && o.tokenWebhookVersion != "v1" {
 		return fmt.Errorf("--authentication-token-webhook-version %s is not supported, use v1", o.tokenWebhookVersion)
 	}
-	structured, err := o.issuers([]string{options.Issuer})
+	structured, err := o.issuers(options.Issuers)
 	if err != nil {
 		return err
 	}
@@ -87,9 +92,14 @@ func (g *gate) identities(options *Options, config *authn.Config) error {
 		if g.issuers, err = jwt.New(structured.config, structured.algs, clock.RealClock{}); err != nil {
 			return err
 		}
-		g.issuers.Follow(o.authenticationConfig, structured.data, []string{options.Issuer})
+		g.issuers.Follow(o.authenticationConfig, structured.data, options.Issuers)
 		config.Tokens = append(config.Tokens, g.issuers)
-		config.Anonymous = anonymous(structured.config.Anonymous, config.Anonymous)
+		if said := structured.config.Anonymous; said != nil {
+			if o.given("anonymous-auth") {
+				return errors.New("--anonymous-auth and the field anonymous of --authentication-config exclude each other")
+			}
+			config.Anonymous = anonymous(said)
+		}
 	}
 	if o.tokenWebhook == "" {
 		return nil
@@ -132,11 +142,9 @@ func (o *authOptions) issuers(own []string) (*structured, error) {
 	return &structured{config: config, data: data}, nil
 }
 
-// anonymous is what a configuration says, or what holds without one.
-func anonymous(said *apiserver.AnonymousAuthConfig, otherwise *authn.Anonymous) *authn.Anonymous {
+// anonymous is what a configuration says of requests without credentials.
+func anonymous(said *apiserver.AnonymousAuthConfig) *authn.Anonymous {
 	switch {
-	case said == nil:
-		return otherwise
 	case !said.Enabled:
 		return nil
 	case len(said.Conditions) == 0:

@@ -31,6 +31,7 @@ func (o *Datastore) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Endpoint, "datastore-endpoint", os.Getenv(endpointVariable),
 		"where objects are kept: postgres://USER:PASSWORD@HOST/DATABASE or URLs of an external etcd (also from $"+endpointVariable+")")
 	flags.Lookup("datastore-endpoint").DefValue = ""
+	Classify(flags, "datastore-endpoint")
 	flags.StringVar(&o.TLS.CA, "datastore-cafile", "", "authority that vouches for the datastore")
 	flags.StringVar(&o.TLS.Cert, "datastore-certfile", "", "client certificate for the datastore")
 	flags.StringVar(&o.TLS.Key, "datastore-keyfile", "", "its private key")

@@ -91,9 +91,9 @@ func newGate(options *Options, around surroundings) (*gate, error) {
 		return nil, err
 	}
 	g.requests = &serviceaccount.Requests{
-		Issuer: t.tokenIssuer, Audiences: options.tokenAudiences(), MaxLifetime: options.maxTokenLifetime, Extend: true,
+		Issuer: t.tokenIssuer, Audiences: options.tokenAudiences(), MaxLifetime: options.maxTokenLifetime, Extend: options.extendTokens,
 	}
-	g.discovery, err = serviceaccount.NewDiscovery(options.Issuer, "", t.tokenKeys)
+	g.discovery, err = serviceaccount.NewDiscovery(options.Issuer(), options.keysURL, t.tokenKeys)
 	return g, err
 }
 
@@ -106,13 +106,13 @@ func (o *Options) tokenAudiences() []string {
 	if len(o.audiences) > 0 {
 		return o.audiences
 	}
-	return []string{o.Issuer}
+	return []string{o.Issuer()}
 }
 
 func (g *gate) newAuthenticator(options *Options, t *Trust, client kubernetes.Interface, factory informers.SharedInformerFactory) (*authn.Authenticator, error) {
 	objects := serviceaccount.NewCachedGetter(client, factory)
 	verifier, err := serviceaccount.NewVerifier(serviceaccount.VerifierConfig{
-		Issuers: []string{options.Issuer}, Keys: t.tokenKeys, Audiences: options.tokenAudiences(),
+		Issuers: options.Issuers, Keys: t.tokenKeys, Audiences: options.tokenAudiences(),
 		Getter: objects, NoteUse: objects.Label,
 	})
 	if err != nil {

@@ -30,7 +30,7 @@ func (o *OPAOptions) Add(flags *pflag.FlagSet) {
 // AddSources declares the flags that say where policies come from.
 func (o *OPAOptions) AddSources(flags *pflag.FlagSet) {
 	flags.StringVar(&o.configFile, "opa-config-file", "", "OPA's configuration: services, bundles, discovery, keys, decision_logs, status; plugins.kubernetes_admission has the settings of admission")
-	flags.StringSliceVar(&o.bundles, "opa-bundle", nil, "policies to decide on requests by: a directory, a bundle file, or the HTTP(S) URL of one")
+	flags.StringSliceVar(&o.bundles, "opa-bundle", nil, "policies to decide on requests by: a directory, a bundle file, an OCI layout, or the HTTP(S) URL of a bundle")
 	flags.StringVar(&o.key, "opa-bundle-verification-key", "", "PEM file with the public key by which every --opa-bundle must be signed")
 }
 
@@ -96,6 +96,9 @@ func (o *OPAOptions) addBundle(config map[string]any, name, location string) err
 			return err
 		}
 		bundle["resource"] = (&url.URL{Scheme: "file", Path: file}).String()
+		if _, err := os.Stat(filepath.Join(file, "oci-layout")); err == nil {
+			bundle["resource"] = "oci-layout://" + file
+		}
 	}
 	return put(config, "bundles", name, bundle)
 }

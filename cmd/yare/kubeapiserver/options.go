@@ -20,6 +20,8 @@ import (
 // Options are what the flags of kube-apiserver set.
 // Those that other parts of a process have to know are exported.
 type Options struct {
+	// flags are those that set the options, and what else the command has.
+	flags       *pflag.FlagSet
 	bindAddress string
 	// SecurePort is what HTTPS is served on; 0: any free one.
 	SecurePort uint16
@@ -56,8 +58,10 @@ type Options struct {
 	ServiceCIDR   []string
 	nodePortRange string
 
-	// Issuer is named in service-account tokens.
-	Issuer           string
+	// Issuers are accepted in service-account tokens; the first signs.
+	Issuers          []string
+	keysURL          string
+	extendTokens     bool
 	audiences        []string
 	verifyKeys       []string
 	signingKey       string
@@ -78,6 +82,7 @@ type Options struct {
 
 // Add adds the flags that every server of this binary has.
 func (o *Options) Add(flags *pflag.FlagSet) {
+	o.flags = flags
 	flags.StringVar(&o.bindAddress, "bind-address", "0.0.0.0", "address to listen on")
 	flags.Uint16Var(&o.SecurePort, "secure-port", 6443, "port to serve HTTPS on")
 	flags.StringVar(&o.AdvertiseAddress, "advertise-address", "", "address at which the cluster reaches this server (default: this machine's)")
@@ -95,7 +100,9 @@ func (o *Options) Add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.enablePlugins, "enable-admission-plugins", nil, "admission plugins to run beside the default ones")
 	flags.StringSliceVar(&o.disablePlugins, "disable-admission-plugins", nil, "default admission plugins not to run")
 	flags.StringVar(&o.tokenFile, "token-auth-file", "", "CSV file with static tokens: token,user,uid,\"groups\"")
-	flags.StringVar(&o.Issuer, "service-account-issuer", "https://kubernetes.default.svc.cluster.local", "issuer named in service-account tokens")
+	flags.StringArrayVar(&o.Issuers, "service-account-issuer", []string{"https://kubernetes.default.svc.cluster.local"}, "issuer named in service-account tokens; given again: others whose tokens are accepted too")
+	flags.StringVar(&o.keysURL, "service-account-jwks-uri", "", "where others find the keys that verify tokens (default: below the issuer)")
+	flags.BoolVar(&o.extendTokens, "service-account-extend-token-expiration", true, "let the tokens of pods live for a year where clients may not read them again")
 	flags.StringSliceVar(&o.audiences, "api-audiences", nil, "audiences of tokens for this server (default: the issuer)")
 	flags.DurationVar(&o.maxTokenLifetime, "service-account-max-token-expiration", 0, "longest life of a requested token; 0 for no limit")
 	o.flow.add(flags)
@@ -105,6 +112,9 @@ func (o *Options) Add(flags *pflag.FlagSet) {
 	o.egress.add(flags)
 	o.auth.add(flags)
 }
+
+// Issuer signs service-account tokens.
+func (o *Options) Issuer() string { return o.Issuers[0] }
 
 // AddStandalone adds the flags that name what `yare server` makes itself.
 func (o *Options) AddStandalone(flags *pflag.FlagSet) {

@@ -3,6 +3,7 @@ package kubeapiserver
 import (
 	"context"
 	"os"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -30,8 +31,8 @@ type policies struct {
 	registry    *prometheus.Registry
 }
 
-// addPolicies puts OPA behind all other plugins: it changes objects last, and
-// judges what the others have left. Run starts it.
+// addPolicies puts OPA behind all other plugins but quotas: it changes objects
+// last, and judges what the others have left. Run starts it.
 func (s *Server) addPolicies(client kubernetes.Interface) error {
 	options := &s.options.opa
 	if !options.enabled() {
@@ -59,11 +60,22 @@ func (s *Server) addPolicies(client kubernetes.Interface) error {
 	namespaces := policyNamespaces{client, s.informers.Core().V1().Namespaces().Lister()}
 	mutator, validator := opa.Plugins(p.engine, namespaces, constraints)
 	s.gate.policies = p
-	s.gate.admission = append(s.gate.admission, admission.Plugin(mutator), validator)
+	added := []admission.Plugin{mutator, validator}
 	if p.constraints != nil {
-		s.gate.admission = append(s.gate.admission, gatekeeper.NewGuard(p.constraints.Checker))
+		added = append(added, gatekeeper.NewGuard(p.constraints.Checker))
 	}
+	s.gate.admission = beforeQuotas(s.gate.admission, added...)
 	return nil
+}
+
+// beforeQuotas puts plugins before the one that charges quotas, for what is
+// refused is not to be charged.
+func beforeQuotas(all []admission.Plugin, more ...admission.Plugin) []admission.Plugin {
+	at := slices.IndexFunc(all, func(p admission.Plugin) bool { return p.Name() == "ResourceQuota" })
+	if at < 0 {
+		at = len(all)
+	}
+	return slices.Insert(all, at, more...)
 }
 
 // newConstraints reads Gatekeeper's objects from files and, if wanted, as the

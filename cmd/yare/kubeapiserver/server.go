@@ -29,7 +29,7 @@ import (
 	"github.com/yare-io/yare/apiserver/registry"
 	"github.com/yare-io/yare/cmd/yare/addresses"
 	"github.com/yare-io/yare/cmd/yare/part"
-	"github.com/yare-io/yare/storage"
+	"github.com/yare-io/yare/storage/metered"
 )
 
 // Server is an API server with all that it consists of: store, gate, rows
@@ -40,7 +40,7 @@ type Server struct {
 	options *Options
 	trust   *Trust
 	logger  *slog.Logger
-	store   storage.Store
+	store   *metered.Store
 	gate    *gate
 	// allocation gives services their addresses and ports.
 	allocation *allocation.Services
@@ -75,9 +75,11 @@ func New(ctx context.Context, options *Options, trust *Trust, logger *slog.Logge
 	if s.advertise, err = s.advertiser(services[0]); err != nil {
 		return nil, errors.Join(err, s.listener.Close())
 	}
-	if s.store, err = s.options.openStore(ctx, s.logger); err != nil {
+	store, err := s.options.openStore(ctx, s.logger)
+	if err != nil {
 		return nil, errors.Join(err, s.listener.Close())
 	}
+	s.store = metered.New(store)
 	if err := s.assemble(services); err != nil {
 		return nil, errors.Join(err, s.listener.Close(), s.store.Close())
 	}

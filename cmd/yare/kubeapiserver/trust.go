@@ -65,7 +65,7 @@ func (o *Options) Trust() (*Trust, error) {
 		return nil, err
 	}
 	t.tokenKeys = keys
-	t.tokenIssuer, err = serviceaccount.NewIssuer(o.Issuer, signer, nil)
+	t.tokenIssuer, err = serviceaccount.NewIssuer(o.Issuer(), signer, nil)
 	return t, err
 }
 
