@@ -17,6 +17,7 @@ func (s *Server) chain(routes http.Handler) http.Handler {
 		s.recoverPanic, // 500 instead of a dead connection
 		s.warn,         // warnings reach the client
 		s.allowOrigins, // browsers
+		s.goAway,       // to other servers
 		s.limitTime,    // deadlines
 		s.authenticate, // who asks
 		s.audit,        // who did what, written down

@@ -70,6 +70,9 @@ type Config struct {
 	// CORSAllowedOrigins match the origins whose pages may use the API from
 	// browsers; none: no page may.
 	CORSAllowedOrigins []*regexp.Regexp
+	// GoAwayChance is the chance, from 0 to 1, of an HTTP/2 request to be the last
+	// one of its connection.
+	GoAwayChance float64
 	// Audit writes down who did what; nil: nobody does. The caller runs its
 	// backends.
 	Audit *audit.Auditor

@@ -18,6 +18,10 @@ func TestKubectlCommands(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "app.conf"), []byte("a=b\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	kustomization := "configMapGenerator: [{name: generated, files: [app.conf]}]\n"
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(kustomization), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, step := range []struct{ command, want string }{
 		{"create namespace made", "namespace/made created"},
 		{"create configmap made --from-literal=a=b --from-file=" + dir + "/app.conf", "configmap/made created"},
@@ -50,6 +54,21 @@ func TestKubectlCommands(t *testing.T) {
 		{"set resources deployment/made --limits=cpu=100m,memory=64Mi", "resource requirements updated"},
 		{"set serviceaccount deployment/made made", "serviceaccount updated"},
 		{"set selector service/one app=made", "selector updated"},
+		{"set subject clusterrolebinding/made --user=joe", "subjects updated"},
+		{"annotate deployment/made note=yes", "annotated"},
+		{`patch deployment/made --type=json -p [{"op":"replace","path":"/spec/replicas","value":1}]`, "patched"},
+		{`patch deployment/made --type=strategic -p {"spec":{"minReadySeconds":1}}`, "patched"},
+		{"get deployment/made -o jsonpath={.spec.minReadySeconds}", "1"},
+		{"get deployment/made -o json", `"kind": "Deployment"`},
+		{"wait --for=jsonpath={.spec.replicas}=1 deployment/made --timeout=10s", "condition met"},
+		{"kustomize " + dir, "kind: ConfigMap"},
+		{"apply -k " + dir, "created"},
+		{"debug made --image=yare.local/demo:v1 --container=helper", ""},
+		{"get pod made -o jsonpath={.spec.ephemeralContainers[0].name}", "helper"},
+		{"debug made --image=yare.local/demo:v1 --copy-to=copied --container=second", ""},
+		{"get pod copied -o jsonpath={.spec.containers[*].name}", "second"},
+		{"config get-contexts", "admin@yare"},
+		{"config view --minify", "DATA+OMITTED"},
 		{"rollout history deployment/made", "REVISION"},
 		{"rollout pause deployment/made", "paused"},
 		{"rollout resume deployment/made", "resumed"},
@@ -65,6 +84,7 @@ func TestKubectlCommands(t *testing.T) {
 		{"auth whoami", "kubernetes-admin"},
 		{"auth reconcile -f -", "reconciled"},
 		{"api-resources --namespaced=false", "namespaces"},
+		{"api-resources -o wide", "create,delete,deletecollection"},
 		{"api-versions", "apps/v1"},
 		{"cluster-info", "is running at"},
 		{"cluster-info dump --output-directory=" + dir, "dumped to"},
@@ -73,9 +93,13 @@ func TestKubectlCommands(t *testing.T) {
 		{"events", ""},
 		{"taint nodes --all key=value:NoSchedule", "tainted"},
 		{"cordon made-node", "cordoned"},
+		{"drain made-node --ignore-daemonsets", "drained"},
 		{"uncordon made-node", "uncordoned"},
+		{"debug node/made-node --image=yare.local/demo:v1", "Creating debugging pod"},
 		{"certificate approve made-request", "approved"},
+		{"certificate deny denied-request", "denied"},
 		{"replace -f -", "replaced"},
+		{"replace --force -f -", "replaced"},
 		{"delete deployment,service,job,cronjob,pod -l app=made --now", "deleted"},
 		{"delete namespace made", "deleted"},
 	} {
@@ -115,6 +139,8 @@ func inputOf(t *testing.T, node *cluster.Node, command string) string {
 	switch {
 	case strings.HasPrefix(command, "taint"):
 		apply(rename("Node", "made-node"))
+	case strings.HasPrefix(command, "certificate deny"):
+		apply(rename("CertificateSigningRequest", "denied-request"))
 	case strings.HasPrefix(command, "certificate"):
 		apply(rename("CertificateSigningRequest", "made-request"))
 	case strings.HasPrefix(command, "replace"):

@@ -92,6 +92,7 @@ func (s *Server) assemble(services []netip.Prefix) error {
 		MaxMutating:        s.options.flow.maxMutating,
 		FlowControl:        flow,
 		CORSAllowedOrigins: origins,
+		GoAwayChance:       s.options.flow.goAwayChance,
 		Audit:              auditor,
 		Flags:              s.options.shown,
 	})

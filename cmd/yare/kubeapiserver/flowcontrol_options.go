@@ -18,12 +18,15 @@ type flowOptions struct {
 	fair                     bool
 	// origins are expressions for the origins of pages that may use the API.
 	origins []string
+	// goAwayChance is how likely an HTTP/2 client has to open a new connection.
+	goAwayChance float64
 }
 
 func (o *flowOptions) add(flags *pflag.FlagSet) {
 	flags.IntVar(&o.maxReadOnly, "max-requests-inflight", 400, "most read requests served at once; with priority and fairness the sum of this and the next is shared")
 	flags.IntVar(&o.maxMutating, "max-mutating-requests-inflight", 200, "most write requests served at once")
 	flags.BoolVar(&o.fair, "enable-priority-and-fairness", true, "share the server by flow schemas and priority levels")
+	flags.Float64Var(&o.goAwayChance, "goaway-chance", 0, "chance of an HTTP/2 request, from 0 to 0.02, that its client has to open a new connection; for servers behind a balancer")
 	flags.StringSliceVar(&o.origins, "cors-allowed-origins", nil, "regular expressions of the origins whose pages may use the API from browsers")
 }
 
@@ -42,6 +45,9 @@ func (o *flowOptions) allowedOrigins() ([]*regexp.Regexp, error) {
 
 // controller returns nil when the two limits are to hold.
 func (o *flowOptions) controller(logger *slog.Logger) (*flowcontrol.Controller, error) {
+	if o.goAwayChance < 0 || o.goAwayChance > 0.02 {
+		return nil, fmt.Errorf("--goaway-chance must be from 0 to 0.02, not %v", o.goAwayChance)
+	}
 	if !o.fair {
 		return nil, nil
 	}
