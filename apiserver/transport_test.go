@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/test/bufconn"
 )
 
 // reused sends some requests and counts those that went on a connection that an
@@ -80,12 +81,12 @@ func dialRaw(t *testing.T, handler http.HandlerFunc) *raw {
 	server := &Server{handler: handler, logger: slog.New(slog.DiscardHandler)}
 	server.stopping, server.stop = context.WithCancel(t.Context())
 	ctx, cancel := context.WithCancel(t.Context())
-	listener := newPipes()
+	listener := bufconn.Listen(1 << 20)
 	var running sync.WaitGroup
 	running.Go(func() {
 		_ = server.Serve(ctx, listener, &tls.Config{Certificates: []tls.Certificate{certificate(t)}, NextProtos: []string{"h2"}})
 	})
-	plain, err := listener.dial(ctx, "", "")
+	plain, err := listener.DialContext(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

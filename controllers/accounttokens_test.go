@@ -123,7 +123,7 @@ func TestSecretsGetTokens(t *testing.T) {
 	refused("has been marked invalid")
 	delete(secret.Labels, "kubernetes.io/legacy-token-invalid-since")
 	secret.Data["token"] = []byte("another")
-	if secret, err = c.client.CoreV1().Secrets("default").Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
+	if _, err = c.client.CoreV1().Secrets("default").Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	refused("does not match server's copy")
