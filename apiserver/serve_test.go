@@ -34,14 +34,21 @@ func certificate(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
+// network is where a server and its client meet.
+type network interface {
+	net.Listener
+	DialContext(ctx context.Context) (net.Conn, error)
+}
+
+// inMemory is a network in which time can be synctest's.
+func inMemory() network { return bufconn.Listen(1 << 20) }
+
 // serveIn runs a server with one client until stop, which tells how long the
 // end took.
-func serveIn(t *testing.T, protocol string, handler http.HandlerFunc) (client *http.Client, stop func() time.Duration) {
+func serveIn(t *testing.T, listener network, protocol string, handler http.HandlerFunc) (client *http.Client, stop func() time.Duration) {
 	t.Helper()
 	server := &Server{handler: handler, logger: slog.New(slog.DiscardHandler)}
 	server.stopping, server.stop = context.WithCancel(t.Context())
-	// Connections without a network, so that time can be synctest's.
-	listener := bufconn.Listen(1 << 20)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	secure := &tls.Config{Certificates: []tls.Certificate{certificate(t)}, NextProtos: []string{protocol}}
@@ -86,7 +93,7 @@ const atOnce = 100 * time.Millisecond
 func TestIdleConnectionsDoNotDelayTheEnd(t *testing.T) {
 	for protocol, want := range map[string]string{"h2": "HTTP/2.0 done", "http/1.1": "HTTP/1.1 done"} {
 		synctest.Test(t, func(t *testing.T) {
-			client, stop := serveIn(t, protocol, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "done") })
+			client, stop := serveIn(t, inMemory(), protocol, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "done") })
 			if got := get(t, client); got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}
@@ -101,7 +108,7 @@ func TestRequestsInFlightEndBeforeTheServer(t *testing.T) {
 	const work = 5 * time.Second
 	for protocol, want := range map[string]string{"h2": "HTTP/2.0 done", "http/1.1": "HTTP/1.1 done"} {
 		synctest.Test(t, func(t *testing.T) {
-			client, stop := serveIn(t, protocol, func(w http.ResponseWriter, _ *http.Request) {
+			client, stop := serveIn(t, inMemory(), protocol, func(w http.ResponseWriter, _ *http.Request) {
 				time.Sleep(work)
 				_, _ = io.WriteString(w, "done")
 			})
@@ -123,7 +130,7 @@ func TestRequestsInFlightEndBeforeTheServer(t *testing.T) {
 
 func TestAConnectionWithoutARequestDoesNotDelayTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, stop := serveIn(t, "h2", nil)
+		client, stop := serveIn(t, inMemory(), "h2", nil)
 		conn, err := client.Transport.(*http.Transport).DialContext(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
@@ -141,7 +148,7 @@ func TestAConnectionWithoutARequestDoesNotDelayTheEnd(t *testing.T) {
 func TestQuietWatchesGoOn(t *testing.T) {
 	for protocol, want := range map[string]string{"h2": "HTTP/2.0 done", "http/1.1": "HTTP/1.1 done"} {
 		synctest.Test(t, func(t *testing.T) {
-			client, stop := serveIn(t, protocol, func(w http.ResponseWriter, r *http.Request) {
+			client, stop := serveIn(t, inMemory(), protocol, func(w http.ResponseWriter, r *http.Request) {
 				control := http.NewResponseController(w)
 				watch := &stream{w: w, control: control, watchdog: newWatchdog(control, 30*time.Second)}
 				if !watch.deliver(r.Context(), nil) {

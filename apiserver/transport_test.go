@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
-	"google.golang.org/grpc/test/bufconn"
 )
 
 // reused sends some requests and counts those that went on a connection that an
@@ -43,11 +42,27 @@ func reused(t *testing.T, client *http.Client, requests int) int {
 	return int(count.Load())
 }
 
+// loopback is a network of real sockets.
+type loopback struct{ net.Listener }
+
+func onLoopback(t *testing.T) network {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loopback{listener}
+}
+
+func (l loopback) DialContext(ctx context.Context) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "tcp", l.Addr().String())
+}
+
 func hello(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }
 
 func TestConnectionsAreKept(t *testing.T) {
 	for _, protocol := range []string{"h2", "http/1.1"} {
-		client, stop := serveIn(t, protocol, hello)
+		client, stop := serveIn(t, onLoopback(t), protocol, hello)
 		if n := reused(t, client, 10); n != 9 {
 			t.Errorf("%s: %d of 10 requests found a connection", protocol, n)
 		}
@@ -60,7 +75,7 @@ func TestConnectionsAreKept(t *testing.T) {
 func TestClientsAreSentAway(t *testing.T) {
 	server := &Server{config: Config{GoAwayChance: 1}}
 	for protocol, want := range map[string]int{"h2": 0, "http/1.1": 9} {
-		client, stop := serveIn(t, protocol, server.goAway(http.HandlerFunc(hello)).ServeHTTP)
+		client, stop := serveIn(t, onLoopback(t), protocol, server.goAway(http.HandlerFunc(hello)).ServeHTTP)
 		if n := reused(t, client, 10); n != want {
 			t.Errorf("%s: %d of 10 requests found a connection, want %d", protocol, n, want)
 		}
@@ -81,7 +96,7 @@ func dialRaw(t *testing.T, handler http.HandlerFunc) *raw {
 	server := &Server{handler: handler, logger: slog.New(slog.DiscardHandler)}
 	server.stopping, server.stop = context.WithCancel(t.Context())
 	ctx, cancel := context.WithCancel(t.Context())
-	listener := bufconn.Listen(1 << 20)
+	listener := onLoopback(t)
 	var running sync.WaitGroup
 	running.Go(func() {
 		_ = server.Serve(ctx, listener, &tls.Config{Certificates: []tls.Certificate{certificate(t)}, NextProtos: []string{"h2"}})
