@@ -6,9 +6,10 @@ scripts/install-test.sh
 make --no-print-directory build bin/helm bin/sample-apiserver
 
 # Packages that start clusters come one at a time: two cores carry no more.
+# test/yaretest has servers only, in memory.
 alone='/test/'
-mapfile -t units < <(go list ./... | grep -v "$alone")
-mapfile -t clusters < <(go list ./... | grep "$alone")
+mapfile -t units < <(go list ./... | grep -v "$alone"; go list ./test/yaretest)
+mapfile -t clusters < <(go list ./... | grep "$alone" | grep -v /test/yaretest)
 go test -race -timeout 15m "${units[@]}"
 [ ${#clusters[@]} -eq 0 ] || go test -p 1 -timeout 20m "${clusters[@]}"
 

@@ -17,7 +17,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"github.com/yare-io/yare/yaretest"
+	"github.com/yare-io/yare/test/yaretest"
 )
 
 // objects are what each list of the flood reads, seats what all clients share.

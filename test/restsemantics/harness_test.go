@@ -26,7 +26,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/yare-io/yare/yaretest"
+	"github.com/yare-io/yare/test/yaretest"
 )
 
 // config is how the server is reached, one for all tests.

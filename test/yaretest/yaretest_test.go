@@ -24,7 +24,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/yare-io/yare/yaretest"
+	"github.com/yare-io/yare/test/yaretest"
 )
 
 func client(t *testing.T, config *rest.Config) kubernetes.Interface {

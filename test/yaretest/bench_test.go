@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/yare-io/yare/yaretest"
+	"github.com/yare-io/yare/test/yaretest"
 )
 
 // BenchmarkServer starts a server, to where it is ready, and stops it.
