@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +42,7 @@ func TestDeployment(t *testing.T) {
 		{"events", d.events},
 		{"service", d.service},
 		{"logs, exec and port-forward", d.streams},
+		{"copy and attach", d.shell},
 		{"debug", d.debug},
 		{"a deleted pod is replaced", d.replace},
 		{"scale", d.scale},
@@ -237,6 +241,55 @@ func (d *deploymentTest) streams(t *testing.T) {
 	})
 	cancel()
 	_ = forward.Wait()
+}
+
+// shell runs a pod with programs of this machine: kubectl cp needs tar in the
+// container.
+func (d *deploymentTest) shell(t *testing.T) {
+	const manifest = `
+apiVersion: v1
+kind: Pod
+metadata: {name: shell}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: shell
+    image: yare.local/demo:v1
+    command: [/bin/busybox, sh, -c, 'while read line; do echo "heard $line"; done']
+    stdin: true
+    stdinOnce: true
+    volumeMounts:
+    - {name: programs, mountPath: /bin/busybox}
+    - {name: programs, mountPath: /bin/tar}
+    - {name: work, mountPath: /work}
+  volumes:
+  - {name: programs, hostPath: {path: /bin/busybox, type: File}}
+  - {name: work, emptyDir: {}}
+`
+	if out, err := d.node.KubectlInput(manifest, "apply", "-f", "-"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	d.node.MustKubectl("wait", "--for=condition=Ready", "pod/shell", "--timeout=60s")
+
+	dir := t.TempDir()
+	sent, back := filepath.Join(dir, "sent"), filepath.Join(dir, "back")
+	content := []byte(strings.Repeat("some bytes\n", 100_000))
+	if err := os.WriteFile(sent, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.node.MustKubectl("cp", sent, "shell:/work/copy")
+	d.node.MustKubectl("cp", "shell:/work/copy", back)
+	if got, err := os.ReadFile(back); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("%d bytes came back of %d: %v", len(got), len(content), err)
+	}
+
+	out, err := d.node.KubectlInput("you\n", "attach", "shell", "-i")
+	if err != nil || !strings.Contains(out, "heard you") {
+		t.Errorf("attach prints %q: %v", out, err)
+	}
+	d.node.MustKubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/shell", "--timeout=30s")
+	d.node.MustKubectl("delete", "pod", "shell")
 }
 
 // debug joins a container to a running pod, in its network and beside its
