@@ -78,6 +78,10 @@ func (w *walk) run() {
 	w.says(w.do("apply", "--server-side", "--force-conflicts", "-f", "-"), "serverside-applied")
 	w.says(w.do("get", object, "-o", "wide", "--no-headers"), name)
 	w.says(w.do("get", object, "-o", "yaml"), "name: "+name)
+	w.says(w.do("get", w.resource, "--sort-by=.metadata.name", "-o", "jsonpath={.items[*].metadata.name}"), name)
+	stored := w.do("get", object, "-o", "json")
+	w.says(stored, `"name": "`+name+`"`)
+	w.says(w.doWith(stored, "replace", "-f", "-"), "replaced")
 	w.says(w.do("describe", object), name)
 	plural, _, _ := strings.Cut(w.resource, ".")
 	w.says(w.do("explain", plural, "--recursive", "--api-version="+w.sample.object.GetAPIVersion()), "KIND:")
@@ -92,11 +96,17 @@ func (w *walk) run() {
 	w.do("wait", "--for=delete", object, "--timeout=20s")
 }
 
-// do runs kubectl with the manifest on its standard input. Exit code 1 of diff
-// means that there is a difference.
+// do runs kubectl with the manifest on its standard input.
 func (w *walk) do(args ...string) string {
 	w.t.Helper()
-	out, err := w.node.KubectlInput(w.sample.manifest, args...)
+	return w.doWith(w.sample.manifest, args...)
+}
+
+// doWith runs kubectl with some standard input. Exit code 1 of diff means that
+// there is a difference.
+func (w *walk) doWith(input string, args ...string) string {
+	w.t.Helper()
+	out, err := w.node.KubectlInput(input, args...)
 	var exit interface{ ExitCode() int }
 	if err != nil && !(args[0] == "diff" && errors.As(err, &exit) && exit.ExitCode() == 1) {
 		w.t.Errorf("%v\n%s", err, out)

@@ -1,10 +1,18 @@
 package kubectl
 
 import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	certutil "k8s.io/client-go/util/cert"
 
 	"github.com/yare-io/yare/test/cluster"
 )
@@ -22,11 +30,17 @@ func TestKubectlCommands(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(kustomization), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	writePair(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, "kubectl-hello"), []byte("#!/bin/sh\necho a plugin\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	for _, step := range []struct{ command, want string }{
 		{"create namespace made", "namespace/made created"},
 		{"create configmap made --from-literal=a=b --from-file=" + dir + "/app.conf", "configmap/made created"},
 		{"create secret generic made --from-literal=a=b", "secret/made created"},
 		{"create secret docker-registry pull --docker-username=u --docker-password=p --docker-server=example.com", "secret/pull created"},
+		{"create secret tls pair --cert=" + dir + "/tls.crt --key=" + dir + "/tls.key", "secret/pair created"},
 		{"create serviceaccount made", "serviceaccount/made created"},
 		{"create token made", "."},
 		{"create role made --verb=get,list --resource=pods,services", "role.rbac.authorization.k8s.io/made created"},
@@ -44,6 +58,7 @@ func TestKubectlCommands(t *testing.T) {
 		{"create service clusterip one --tcp=80:8080", "service/one created"},
 		{"create service nodeport two --tcp=80:8080", "service/two created"},
 		{"create service externalname three --external-name=example.com", "service/three created"},
+		{"create service loadbalancer five --tcp=80:8080", "service/five created"},
 		{"run made --image=yare.local/demo:v1 --labels=app=made", "pod/made created"},
 		{"expose pod made --port=80 --name=four", "service/four exposed"},
 		{"expose deployment made --port=80", "service/made exposed"},
@@ -69,10 +84,17 @@ func TestKubectlCommands(t *testing.T) {
 		{"get pod copied -o jsonpath={.spec.containers[*].name}", "second"},
 		{"config get-contexts", "admin@yare"},
 		{"config view --minify", "DATA+OMITTED"},
+		{"apply -f -", "configured"},
+		{"apply view-last-applied configmap/made", "kind: ConfigMap"},
+		{"apply set-last-applied -f -", "configured"},
+		{"get configmaps made --watch --request-timeout=1s", "made"},
+		{"plugin list", "kubectl-hello"},
 		{"rollout history deployment/made", "REVISION"},
 		{"rollout pause deployment/made", "paused"},
 		{"rollout resume deployment/made", "resumed"},
 		{"rollout restart deployment/made", "restarted"},
+		{"rollout restart statefulset/sample", "restarted"},
+		{"rollout restart daemonset/sample", "restarted"},
 		{"wait --for=create pod/made --timeout=10s", "condition met"},
 		{"get pods --sort-by=.metadata.name --show-labels", "app=made"},
 		{"get all -A", "service/kubernetes"},
@@ -118,6 +140,52 @@ func TestKubectlCommands(t *testing.T) {
 	}
 }
 
+// writePair writes a certificate and its key.
+func writePair(t *testing.T, dir string) {
+	t.Helper()
+	cert, key, err := certutil.GenerateSelfSignedCertKey("example.com", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"tls.crt": cert, "tls.key": key} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestProxy asks through kubectl proxy, which adds the credentials.
+func TestProxy(t *testing.T) {
+	node := cluster.StartServer(t, cluster.NewLAN(t).NewHost("one"), "--disable-agent", "--storage-backend=memory")
+	socket := filepath.Join(t.TempDir(), "socket")
+	ctx, cancel := context.WithCancel(t.Context())
+	proxy := node.Command(ctx, cluster.Binary(t, "kubectl"), "--kubeconfig="+node.Kubeconfig(), "proxy", "--unix-socket="+socket)
+	if err := proxy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); _ = proxy.Wait() }()
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}}
+	defer client.CloseIdleConnections()
+	node.Eventually(20*time.Second, func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/api/v1/namespaces/kube-system", nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err == nil && !strings.Contains(string(body), `"kind":"Namespace"`) {
+			err = fmt.Errorf("the proxy answers %s: %s", response.Status, body)
+		}
+		return err
+	})
+}
+
 // inputOf prepares what a command needs beside its words.
 func inputOf(t *testing.T, node *cluster.Node, command string) string {
 	t.Helper()
@@ -139,11 +207,15 @@ func inputOf(t *testing.T, node *cluster.Node, command string) string {
 	switch {
 	case strings.HasPrefix(command, "taint"):
 		apply(rename("Node", "made-node"))
+	case strings.HasPrefix(command, "rollout restart statefulset"):
+		apply(rename("StatefulSet", "sample"))
+	case strings.HasPrefix(command, "rollout restart daemonset"):
+		apply(rename("DaemonSet", "sample"))
 	case strings.HasPrefix(command, "certificate deny"):
 		apply(rename("CertificateSigningRequest", "denied-request"))
 	case strings.HasPrefix(command, "certificate"):
 		apply(rename("CertificateSigningRequest", "made-request"))
-	case strings.HasPrefix(command, "replace"):
+	case strings.HasPrefix(command, "replace"), strings.HasPrefix(command, "apply -f"), strings.HasPrefix(command, "apply set"):
 		return rename("ConfigMap", "made")
 	case strings.HasPrefix(command, "auth reconcile"):
 		return rename("ClusterRole", "made")
