@@ -33,17 +33,22 @@ func newRequestHeader(config RequestHeader, now clock.PassiveClock) (*requestHea
 	if config.CA == nil {
 		return nil, errors.New("front proxy authentication needs a CA")
 	}
+	return &requestHeader{config: config.WithDefaults(), clock: now}, nil
+}
+
+// WithDefaults names the headers that are not named.
+func (c RequestHeader) WithDefaults() RequestHeader {
 	for headers, fallback := range map[*[]string]string{
-		&config.UsernameHeaders:     "X-Remote-User",
-		&config.UIDHeaders:          "X-Remote-Uid",
-		&config.GroupHeaders:        "X-Remote-Group",
-		&config.ExtraHeaderPrefixes: "X-Remote-Extra-",
+		&c.UsernameHeaders:     "X-Remote-User",
+		&c.UIDHeaders:          "X-Remote-Uid",
+		&c.GroupHeaders:        "X-Remote-Group",
+		&c.ExtraHeaderPrefixes: "X-Remote-Extra-",
 	} {
 		if len(*headers) == 0 {
 			*headers = []string{fallback}
 		}
 	}
-	return &requestHeader{config: config, clock: now}, nil
+	return c
 }
 
 func (h *requestHeader) AuthenticateRequest(request *http.Request) (*authenticator.Response, bool, error) {

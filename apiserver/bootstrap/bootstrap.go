@@ -18,6 +18,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/yare-io/yare/apiserver/authn"
 )
 
 // Namespaces that exist in every cluster.
@@ -27,9 +29,10 @@ var Namespaces = []string{metav1.NamespaceSystem, metav1.NamespacePublic, corev1
 type Options struct {
 	// ServiceCIDRs are the ranges that service addresses come from.
 	ServiceCIDRs []string
-	// ClientCA and RequestHeaderCA, in PEM form, are published for aggregated
-	// API servers.
-	ClientCA, RequestHeaderCA string
+	// ClientCA vouches for clients, and Proxies are believed about their users;
+	// both are published for aggregated API servers. Nil: none.
+	ClientCA *authn.CABundle
+	Proxies  *authn.RequestHeader
 }
 
 // Ensure creates what is missing. What is there is left as it is, with the
@@ -157,22 +160,4 @@ func ensureServingApproval(ctx context.Context, client kubernetes.Interface) err
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: metav1.NamespaceSystem, Name: "certificate-controller"}},
 	}, metav1.CreateOptions{})
 	return created("cluster role binding "+name, err)
-}
-
-// ensureAuthenticationConfig publishes what an aggregated API server needs to
-// authenticate its callers.
-func ensureAuthenticationConfig(ctx context.Context, client kubernetes.Interface, options Options) error {
-	const name = "extension-apiserver-authentication"
-	_, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Create(ctx, &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: metav1.NamespaceSystem},
-		Data: map[string]string{
-			"client-ca-file":                     options.ClientCA,
-			"requestheader-client-ca-file":       options.RequestHeaderCA,
-			"requestheader-allowed-names":        `["front-proxy-client"]`,
-			"requestheader-username-headers":     `["X-Remote-User"]`,
-			"requestheader-group-headers":        `["X-Remote-Group"]`,
-			"requestheader-extra-headers-prefix": `["X-Remote-Extra-"]`,
-		},
-	}, metav1.CreateOptions{})
-	return created("config map "+name, err)
 }

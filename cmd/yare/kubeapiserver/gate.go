@@ -120,12 +120,10 @@ func (g *gate) newAuthenticator(options *Options, t *Trust, client kubernetes.In
 	}
 	config := authn.Config{
 		ClientCA:        t.clientCA,
+		RequestHeader:   t.proxies,
 		TokenFile:       options.tokenFile,
 		ServiceAccounts: verifier,
 		Anonymous:       &authn.Anonymous{Paths: publicPaths},
-	}
-	if t.requestHeaderCA != nil {
-		config.RequestHeader = &authn.RequestHeader{CA: t.requestHeaderCA, AllowedNames: t.requestHeaderNames}
 	}
 	if options.BootstrapTokens {
 		config.BootstrapSecrets = func(ctx context.Context, namespace, name string) (*corev1.Secret, error) {

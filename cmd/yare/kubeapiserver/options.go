@@ -12,6 +12,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"github.com/yare-io/yare/apiserver/allocation"
+	"github.com/yare-io/yare/apiserver/authn"
 	"github.com/yare-io/yare/apiserver/authn/serviceaccount"
 	"github.com/yare-io/yare/cmd/yare/addresses"
 	"github.com/yare-io/yare/storage/etcd"
@@ -35,8 +36,8 @@ type Options struct {
 	// BootstrapTokens lets nodes in with the tokens kept in kube-system.
 	BootstrapTokens bool
 
-	requestHeaderCA    string
-	requestHeaderNames []string
+	requestHeaderCA string
+	requestHeader   authn.RequestHeader
 
 	proxyClientCert, proxyClientKey string
 
@@ -126,7 +127,11 @@ func (o *Options) AddStandalone(flags *pflag.FlagSet) {
 	flags.StringVar(&o.clientCA, "client-ca-file", "", "authority that vouches for client certificates")
 	flags.BoolVar(&o.BootstrapTokens, "enable-bootstrap-token-auth", false, "let nodes in with the bootstrap tokens kept in kube-system")
 	flags.StringVar(&o.requestHeaderCA, "requestheader-client-ca-file", "", "authority that vouches for authenticating proxies")
-	flags.StringSliceVar(&o.requestHeaderNames, "requestheader-allowed-names", nil, "common names that such proxies may have (default: any)")
+	flags.StringSliceVar(&o.requestHeader.AllowedNames, "requestheader-allowed-names", nil, "common names that such proxies may have (default: any)")
+	flags.StringSliceVar(&o.requestHeader.UsernameHeaders, "requestheader-username-headers", nil, "headers in which such proxies name the user, most wanted first (default: X-Remote-User)")
+	flags.StringSliceVar(&o.requestHeader.UIDHeaders, "requestheader-uid-headers", nil, "headers with the user's id (default: X-Remote-Uid)")
+	flags.StringSliceVar(&o.requestHeader.GroupHeaders, "requestheader-group-headers", nil, "headers with the user's groups (default: X-Remote-Group)")
+	flags.StringSliceVar(&o.requestHeader.ExtraHeaderPrefixes, "requestheader-extra-headers-prefix", nil, "what headers with more about the user begin with (default: X-Remote-Extra-)")
 	flags.StringVar(&o.proxyClientCert, "proxy-client-cert-file", "", "client certificate for aggregated API servers")
 	flags.StringVar(&o.proxyClientKey, "proxy-client-key-file", "", "its private key")
 	flags.StringSliceVar(&o.verifyKeys, "service-account-key-file", nil, "keys that verify service-account tokens (default: the signing key)")

@@ -146,7 +146,7 @@ func (s *Server) bootstrap(ctx context.Context) error {
 	}
 	if err := bootstrap.Ensure(ctx, client, bootstrap.Options{
 		ServiceCIDRs: s.options.ServiceCIDR,
-		ClientCA:     pemOf(s.trust.clientCA), RequestHeaderCA: pemOf(s.trust.requestHeaderCA),
+		ClientCA:     s.trust.clientCA, Proxies: s.trust.proxies,
 	}); err != nil {
 		return err
 	}

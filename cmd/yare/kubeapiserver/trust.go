@@ -21,16 +21,16 @@ type Trust struct {
 	kubeletCA     *x509.CertPool
 	// proxyClient is shown to aggregated servers; nil: nothing is.
 	proxyClient *pki.KeyPair
-	// clientCA and requestHeaderCA vouch for callers; nil: for none.
-	clientCA, requestHeaderCA *authn.CABundle
-	requestHeaderNames        []string
-	tokenIssuer               *serviceaccount.Issuer
-	tokenKeys                 *serviceaccount.Keys
+	// clientCA vouches for callers, and proxies are believed about theirs; nil: none.
+	clientCA    *authn.CABundle
+	proxies     *authn.RequestHeader
+	tokenIssuer *serviceaccount.Issuer
+	tokenKeys   *serviceaccount.Keys
 }
 
 // Trust reads the files that the flags of kube-apiserver name.
 func (o *Options) Trust() (*Trust, error) {
-	t := &Trust{requestHeaderNames: o.requestHeaderNames}
+	t := &Trust{}
 	var err error
 	if t.serving, err = o.servingPair(); err != nil {
 		return nil, fmt.Errorf("serving certificate: %w", err)
@@ -56,9 +56,11 @@ func (o *Options) Trust() (*Trust, error) {
 		}
 	}
 	if o.requestHeaderCA != "" {
-		if t.requestHeaderCA, err = authn.LoadCABundle(o.requestHeaderCA); err != nil {
+		proxies := o.requestHeader
+		if proxies.CA, err = authn.LoadCABundle(o.requestHeaderCA); err != nil {
 			return nil, err
 		}
+		t.proxies = &proxies
 	}
 	signer, keys, err := o.keys()
 	if err != nil {
@@ -110,13 +112,13 @@ func (o *Options) givenPair() (*pki.KeyPair, error) {
 func ClusterTrust(keys *pki.Cluster, issuer string) (*Trust, error) {
 	t := &Trust{
 		serving: keys.APIServer, kubeletClient: keys.KubeletClient, kubeletCA: keys.CAPool(),
-		requestHeaderNames: []string{"front-proxy-client"}, proxyClient: keys.FrontProxyClient,
+		proxies: &authn.RequestHeader{AllowedNames: []string{"front-proxy-client"}}, proxyClient: keys.FrontProxyClient,
 	}
 	var err error
 	if t.clientCA, err = authn.NewCABundle(keys.CA.PEM()); err != nil {
 		return nil, err
 	}
-	if t.requestHeaderCA, err = authn.NewCABundle(keys.FrontProxyCA.PEM()); err != nil {
+	if t.proxies.CA, err = authn.NewCABundle(keys.FrontProxyCA.PEM()); err != nil {
 		return nil, err
 	}
 	if t.tokenKeys, err = serviceaccount.NewKeys(keys.ServiceAccountKey.Public()); err != nil {
@@ -141,12 +143,4 @@ func (t *Trust) kubeletTLS() *tls.Config {
 		config.GetClientCertificate = t.kubeletClient.GetClientCertificate
 	}
 	return config
-}
-
-// pemOf is a bundle's text, empty for none.
-func pemOf(bundle *authn.CABundle) string {
-	if bundle == nil {
-		return ""
-	}
-	return string(bundle.PEM())
 }
