@@ -5,15 +5,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/kubernetes"
 	kubeletconfig "k8s.io/kubelet/config/v1beta1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/yare-io/yare/cmd/yare/pki"
 	"github.com/yare-io/yare/kubelet"
@@ -69,8 +65,8 @@ func (o *kubeletOptions) run(ctx context.Context, flags *pflag.FlagSet, logs *lo
 	if err != nil {
 		return err
 	}
-	settings, err := readKubeletConfiguration(o.configFile)
-	if err != nil {
+	settings := &kubeletconfig.KubeletConfiguration{}
+	if err := readConfiguration(o.configFile, settings, kubeletconfig.SchemeGroupVersion.WithKind("KubeletConfiguration")); err != nil {
 		return err
 	}
 	clientConfig, err := kubeconfigFlag(o.kubeconfig)
@@ -152,22 +148,4 @@ func (o *kubeletOptions) servingFiles(settings *kubeletconfig.KubeletConfigurati
 	}
 	pool, err := pki.LoadPool(caFile)
 	return pair.GetCertificate, pool, err
-}
-
-func readKubeletConfiguration(file string) (*kubeletconfig.KubeletConfiguration, error) {
-	configuration := &kubeletconfig.KubeletConfiguration{}
-	if file == "" {
-		return configuration, nil
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	if err := yaml.UnmarshalStrict(data, configuration); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	if want := kubeletconfig.SchemeGroupVersion.WithKind("KubeletConfiguration"); configuration.GroupVersionKind() != want {
-		return nil, fmt.Errorf("%s: is a %s, want a %s", file, strings.TrimPrefix(configuration.GroupVersionKind().String(), "/"), want)
-	}
-	return configuration, nil
 }

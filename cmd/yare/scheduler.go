@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -15,7 +13,6 @@ import (
 	"k8s.io/client-go/rest"
 	schedulerconfig "k8s.io/kube-scheduler/config/v1"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/yaml"
 
 	"github.com/yare-io/yare/apiserver/health"
 	"github.com/yare-io/yare/cmd/yare/part"
@@ -40,8 +37,8 @@ func newSchedulerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			configuration, err := readSchedulerConfiguration(options.configFile)
-			if err != nil {
+			configuration := &schedulerconfig.KubeSchedulerConfiguration{}
+			if err := readConfiguration(options.configFile, configuration, schedulerconfig.SchemeGroupVersion.WithKind("KubeSchedulerConfiguration")); err != nil {
 				return err
 			}
 			options.election.complete(cmd.Flags(), &configuration.LeaderElection)
@@ -81,24 +78,6 @@ func (o *schedulerOptions) run(ctx context.Context, configuration *schedulerconf
 	}
 	group.Go(part.Named(ctx, "scheduler", s.Run))
 	return group.Wait()
-}
-
-func readSchedulerConfiguration(file string) (*schedulerconfig.KubeSchedulerConfiguration, error) {
-	configuration := &schedulerconfig.KubeSchedulerConfiguration{}
-	if file == "" {
-		return configuration, nil
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	if err := yaml.UnmarshalStrict(data, configuration); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	if want := schedulerconfig.SchemeGroupVersion.WithKind("KubeSchedulerConfiguration"); configuration.GroupVersionKind() != want {
-		return nil, fmt.Errorf("%s: is a %s, want a %s", file, configuration.GroupVersionKind(), want)
-	}
-	return configuration, nil
 }
 
 // newScheduler is what both the command alone and the whole server run. An
