@@ -4,9 +4,13 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -150,15 +154,40 @@ var (
 	ErrUndecided = errors.New("the history could not be checked in time")
 )
 
-// Check decides within a time whether the history is linearizable.
+// Check decides within a time whether the history is linearizable. An error
+// tells what happened to the key in question.
 func (r *Recorder) Check(within time.Duration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch porcupine.CheckOperationsTimeout(model.ToModel(), r.calls, within) {
-	case porcupine.Illegal:
-		return ErrIllegal
-	case porcupine.Unknown:
-		return ErrUndecided
+	deadline := time.Now().Add(within)
+	for _, part := range partition(r.calls) {
+		var err error
+		switch porcupine.CheckOperationsTimeout(model.ToModel(), part, max(time.Until(deadline), time.Nanosecond)) {
+		case porcupine.Illegal:
+			err = ErrIllegal
+		case porcupine.Unknown:
+			err = ErrUndecided
+		default:
+			continue
+		}
+		return fmt.Errorf("%w:\n%s", err, describe(part))
 	}
 	return nil
+}
+
+// described is how many calls an error shows at most, the latest ones.
+const described = 100
+
+// describe has a line for each call on a key, in the order in which they began.
+func describe(calls []porcupine.Operation) string {
+	calls = slices.SortedFunc(slices.Values(calls), func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	var lines strings.Builder
+	for _, op := range calls[max(len(calls)-described, 0):] {
+		ended := "never"
+		if op.Return != math.MaxInt64 {
+			ended = time.Duration(op.Return).String()
+		}
+		fmt.Fprintf(&lines, "%v to %s, client %d: %+v: %+v\n", time.Duration(op.Call), ended, op.ClientId, op.Input, op.Output)
+	}
+	return lines.String()
 }

@@ -217,6 +217,9 @@ func (w *writer) attempt(batch []*write) ([]outcome, error) {
 		return nil, err
 	}
 	outcomes, err := w.send(ctx, batch)
+	if err == nil {
+		err = certain(w.conn.PgConn())
+	}
 	w.used = time.Now()
 	if err != nil && code(err) != checkViolation {
 		w.drop()
@@ -246,7 +249,7 @@ func (w *writer) continues(ctx context.Context) error {
 	at := w.hub.position()
 	var now state
 	var there, current int64
-	if err := w.conn.QueryRow(ctx, stateQuery).Scan(&now.revision, &now.compacted); err != nil {
+	if err := w.conn.QueryRow(ctx, stateQuery).Scan(&now.revision, &now.compacted, &now.synchronous); err != nil {
 		return err
 	}
 	if err := w.conn.QueryRow(ctx, pointsQuery, at.revision).Scan(&there, &current); err != nil {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -14,7 +13,7 @@ const (
 	// firstDelay and longestDelay bound the pauses between attempts to connect.
 	firstDelay   = 50 * time.Millisecond
 	longestDelay = 2 * time.Second
-	// connectTimeout is for one attempt on one host.
+	// connectTimeout is the most for one attempt on one host.
 	connectTimeout = 5 * time.Second
 )
 
@@ -40,14 +39,10 @@ func (s *store) connect(ctx context.Context) error {
 		settings.RuntimeParams["application_name"] = "yare"
 	}
 	if settings.ConnectTimeout == 0 {
-		settings.ConnectTimeout = connectTimeout
+		// One host that does not answer leaves time for the others.
+		settings.ConnectTimeout = min(connectTimeout, s.config.RequestTimeout/time.Duration(2+len(settings.Fallbacks)))
 	}
-	if settings.ValidateConnect == nil {
-		settings.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
-	settings.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
-		return conn.Exec(ctx, sessionSettings).Close()
-	}
+	settings.ValidateConnect, settings.OnNotice = takesWrites, noteWarning
 	s.dialer = settings.Copy()
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return fmt.Errorf("connect: %w", err)

@@ -131,28 +131,6 @@ func TestFaults(t *testing.T) {
 	})
 }
 
-// TestFailOver loses the machine of the database and promotes its synchronous standby, again
-// and again; the one that was lost becomes the standby of the other.
-func TestFailOver(t *testing.T) {
-	t.Parallel()
-	plan := faulttest.CI(t)
-	primary := postgrestest.New(t)
-	standby := postgrestest.NewStandby(t, primary)
-	if err := primary.Synchronize(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	config := postgres.Config{URL: postgrestest.URLAt("failover", primary.Dir(), standby.Dir()), RequestTimeout: time.Second, PartitionSpan: 400}
-	underFaults(t, plan, config, func([]storage.Store) []faulttest.Fault {
-		return []faulttest.Fault{{Name: "fail over", Strike: func(ctx context.Context) error {
-			if err := errors.Join(primary.Crash(), standby.Promote(ctx)); err != nil {
-				return err
-			}
-			primary, standby = standby, primary
-			return errors.Join(standby.Follow(primary), primary.Synchronize(ctx))
-		}}}
-	})
-}
-
 // TestFullDisk fills the file system under the database and makes room again.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()

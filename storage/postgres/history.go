@@ -34,13 +34,14 @@ type logged struct {
 
 func (l logged) point() point { return point{l.KV.Revision, l.batch} }
 
+const presentQuery = `SELECT s.revision, coalesce(l.batch, 0), ` + confirm + `
+	FROM yare_state s LEFT JOIN yare_revisions l ON l.revision = s.revision`
+
 // present is the point where the store is.
 func (s *store) present(ctx context.Context) (point, error) {
 	var now point
-	err := s.read(ctx, func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, `SELECT s.revision, coalesce(l.batch, 0)
-			FROM yare_state s LEFT JOIN yare_revisions l ON l.revision = s.revision`).Scan(&now.revision, &now.batch)
-	})
+	var synchronous bool
+	err := s.readRow(ctx, presentQuery, nil, &now.revision, &now.batch, &synchronous)
 	return now, err
 }
 

@@ -224,15 +224,17 @@ func signal(tokens chan<- struct{}) {
 }
 
 // state is where the store's history ends and begins.
-type state struct{ revision, compacted int64 }
+type state struct {
+	revision, compacted int64
+	// synchronous tells whether commits wait for a standby.
+	synchronous bool
+}
 
-const stateQuery = `SELECT s.revision, c.compacted FROM yare_state s, yare_compaction c`
+const stateQuery = `SELECT s.revision, c.compacted, ` + confirm + ` FROM yare_state s, yare_compaction c`
 
 func (s *store) state(ctx context.Context) (state, error) {
 	var now state
-	err := s.read(ctx, func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, stateQuery).Scan(&now.revision, &now.compacted)
-	})
+	err := s.readRow(ctx, stateQuery, nil, &now.revision, &now.compacted, &now.synchronous)
 	return now, err
 }
 
@@ -258,6 +260,8 @@ const healthTimeout = 2 * time.Second
 
 var errReadOnly = errors.New("the database takes no writes: it is a standby or set to read-only")
 
+const healthQuery = `SELECT current_setting('transaction_read_only')::boolean, ` + confirm + ` FROM yare_state`
+
 // Health implements storage.Store: it asks for the revision of a database that
 // takes writes.
 func (s *store) Health(ctx context.Context) error {
@@ -268,10 +272,8 @@ func (s *store) Health(ctx context.Context) error {
 		return fmt.Errorf("postgres is unhealthy: %w", err)
 	}
 	defer leave()
-	var readOnly bool
-	err = s.read(limited, func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, `SELECT current_setting('transaction_read_only')::boolean FROM yare_state`).Scan(&readOnly)
-	})
+	var readOnly, synchronous bool
+	err = s.readRow(limited, healthQuery, nil, &readOnly, &synchronous)
 	if err == nil && readOnly {
 		err = errReadOnly
 	}

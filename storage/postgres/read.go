@@ -2,13 +2,16 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/yare-io/yare/storage"
 )
+
+// getQuery has a row even where there is no such key: that is confirmed too.
+const getQuery = `SELECT coalesce(c.revision, 0), c.value, ` + confirm + ` FROM (SELECT) AS always LEFT JOIN yare_current c ON c.key = $1`
 
 // Get implements storage.Store.
 func (s *store) Get(ctx context.Context, key string) (storage.KV, error) {
@@ -18,10 +21,9 @@ func (s *store) Get(ctx context.Context, key string) (storage.KV, error) {
 	}
 	defer leave()
 	kv := storage.KV{Key: key}
-	err = s.read(limited, func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, `SELECT revision, value FROM yare_current WHERE key = $1`, []byte(key)).Scan(&kv.Revision, &kv.Value)
-	})
-	if errors.Is(err, pgx.ErrNoRows) {
+	var synchronous bool
+	err = s.readRow(limited, getQuery, []any{[]byte(key)}, &kv.Revision, &kv.Value, &synchronous)
+	if err == nil && kv.Revision == 0 {
 		err = storage.ErrNotFound
 	}
 	if err != nil {
@@ -41,7 +43,7 @@ func (s *store) snapshot(ctx context.Context, queue func(*pgx.Batch)) (state, er
 	batch.Queue(`SELECT revision FROM yare_state`).QueryRow(func(row pgx.Row) error { return row.Scan(&now.revision) })
 	queue(&batch)
 	batch.Queue(`COMMIT`)
-	batch.Queue(`SELECT compacted FROM yare_compaction`).QueryRow(func(row pgx.Row) error { return row.Scan(&now.compacted) })
-	err := s.pool.SendBatch(ctx, &batch).Close()
+	batch.Queue(`SELECT compacted, ` + confirm + ` FROM yare_compaction`).QueryRow(func(row pgx.Row) error { return row.Scan(&now.compacted, &now.synchronous) })
+	err := s.onConnection(ctx, func(conn *pgxpool.Conn) error { return conn.SendBatch(ctx, &batch).Close() })
 	return now, err
 }
