@@ -19,7 +19,7 @@ func (s *store) Get(ctx context.Context, key string) (storage.KV, error) {
 	defer leave()
 	kv := storage.KV{Key: key}
 	err = s.read(limited, func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, `SELECT revision, value FROM yare_current WHERE key = $1`, []byte(key)).Scan(&kv.Revision, &kv.Value)
+		return s.pool.QueryRow(ctx, `SELECT revision, content FROM yare_current WHERE key = $1`, []byte(key)).Scan(&kv.Revision, (*unpacked)(&kv.Value))
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = storage.ErrNotFound
