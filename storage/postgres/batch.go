@@ -19,6 +19,10 @@ const (
 	// writes after it wait for.
 	maxBatch      = 512
 	maxBatchBytes = 2 << 20
+	// patienceShare of the time that the last batch took is how long the next one
+	// waits for callers to come back, maxPatience at most.
+	patienceShare = 8
+	maxPatience   = 2 * time.Millisecond
 	// idle is after how long the writer makes sure that its connection lives
 	// before it entrusts a batch to it.
 	idle = time.Second
@@ -31,7 +35,7 @@ const (
 	lockQuery  = `SELECT revision FROM yare_state FOR UPDATE`
 	writeQuery = `
 WITH asked AS MATERIALIZED (
-	SELECT o.n, o.key, o.value, o.expected, c.revision AS previous, c.value AS was,
+	SELECT o.n, o.key, o.value, o.expected, c.revision AS previous, c.content AS was,
 		CASE WHEN coalesce(c.revision, 0) = o.expected THEN s.revision
 			+ count(*) FILTER (WHERE coalesce(c.revision, 0) = o.expected) OVER (ORDER BY o.n) END AS revision,
 		clock_timestamp() + nullif(o.ttl, 0) * interval '1 microsecond' AS expires
@@ -40,10 +44,10 @@ WITH asked AS MATERIALIZED (
 ), removed AS (
 	DELETE FROM yare_current c USING asked a WHERE c.key = a.key AND a.revision IS NOT NULL AND a.value IS NULL
 ), replaced AS (
-	UPDATE yare_current c SET revision = a.revision, value = a.value, expires = a.expires
+	UPDATE yare_current c SET revision = a.revision, content = a.value, expires = a.expires
 	FROM asked a WHERE c.key = a.key AND a.revision IS NOT NULL AND a.value IS NOT NULL AND a.previous IS NOT NULL
 ), added AS (
-	INSERT INTO yare_current (key, revision, value, expires)
+	INSERT INTO yare_current (key, revision, content, expires)
 	SELECT key, revision, value, expires FROM asked WHERE revision IS NOT NULL AND previous IS NULL
 ), logged AS (
 	INSERT INTO yare_revisions (revision, previous, deleted, key, was, batch)
@@ -64,6 +68,10 @@ type writer struct {
 	revision int64
 	// batch marks the last transaction.
 	batch int64
+	// company is how many writes were with the writer when the last batch was
+	// answered, and took is how long that was under way.
+	company int
+	took    time.Duration
 	// held are writes that could not be in the last batch.
 	held []*write
 }
@@ -100,14 +108,8 @@ func (w *writer) gather() []*write {
 			return nil
 		}
 	}
-	for waiting := true; waiting && len(w.held) < 2*maxBatch; {
-		select {
-		case next := <-w.writes:
-			w.held = append(w.held, next)
-		default:
-			waiting = false
-		}
-	}
+	w.fetch()
+	w.await()
 	var batch, rest []*write
 	bytes, keys := 0, make(map[string]bool, len(w.held))
 	for _, next := range w.held {
@@ -120,7 +122,7 @@ func (w *writer) gather() []*write {
 		default:
 			batch = append(batch, next)
 			keys[next.key] = true
-			bytes += len(next.value)
+			bytes += len(next.stored)
 		}
 	}
 	w.held = rest
@@ -130,11 +132,47 @@ func (w *writer) gather() []*write {
 	return batch
 }
 
+// fetch takes along what waits.
+func (w *writer) fetch() {
+	for len(w.held) < 2*maxBatch {
+		select {
+		case next := <-w.writes:
+			w.held = append(w.held, next)
+		default:
+			return
+		}
+	}
+}
+
+// await gives the callers of the last batch a moment to come back with their
+// next writes. Otherwise the first one back would have a batch, and a flush to
+// disk, of its own, and the others would wait for it: half the batches for
+// nothing. One who writes alone waits for nobody.
+func (w *writer) await() {
+	company := min(w.company, maxBatch)
+	if len(w.held) >= company {
+		return
+	}
+	timer := time.NewTimer(min(w.took/patienceShare, maxPatience))
+	defer timer.Stop()
+	for len(w.held) < company {
+		select {
+		case next := <-w.writes:
+			w.held = append(w.held, next)
+		case <-timer.C:
+			return
+		case <-w.ctx.Done():
+			return
+		}
+	}
+}
+
 // write commits a batch and tells each caller, and the hub, what came of it.
 func (w *writer) write(batch []*write) {
 	if len(batch) == 0 {
 		return
 	}
+	began := time.Now()
 	outcomes, err := w.attempt(batch)
 	if pgconn.SafeToRetry(err) {
 		// The connection was dead already: nothing has been sent.
@@ -147,6 +185,7 @@ func (w *writer) write(batch []*write) {
 			outcomes, err = w.attempt(batch)
 		}
 	}
+	w.took, w.company = time.Since(began), len(batch)+len(w.held)+len(w.writes)
 	if err != nil {
 		w.config.Logger.Debug("a batch of writes failed", "writes", len(batch), "err", err)
 		// Should it have been committed after all, the log tells.
@@ -267,7 +306,7 @@ func (w *writer) send(ctx context.Context, batch []*write) (outcomes []outcome, 
 	keys, values := make([][]byte, len(batch)), make([][]byte, len(batch))
 	expected, ttls := make([]int64, len(batch)), make([]int64, len(batch))
 	for i, next := range batch {
-		keys[i], values[i] = []byte(next.key), next.value
+		keys[i], values[i] = []byte(next.key), next.stored
 		if next.deletes {
 			values[i] = nil
 		}
@@ -303,7 +342,7 @@ func decided(rows pgx.Rows, batch []*write) ([]outcome, error) {
 	count := 0
 	var n, revision int64
 	var previous *int64
-	var was []byte
+	var was unpacked
 	for rows.Next() {
 		was = nil
 		if err := rows.Scan(&n, &revision, &previous, &was); err != nil {

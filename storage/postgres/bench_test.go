@@ -70,7 +70,9 @@ func startKine(b *testing.B, url string) string {
 	b.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "kine.sock")
 	command := exec.Command(os.Getenv(kineBinary), "--endpoint", url, "--listen-address", "unix://"+socket, "--metrics-bind-address", "0",
-		"--datastore-max-open-connections", "64", "--datastore-max-idle-connections", "64")
+		// A write of kine takes two at a time: with no more than there are clients
+		// they can wait for each other for ever.
+		"--datastore-max-open-connections", "200", "--datastore-max-idle-connections", "200")
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {

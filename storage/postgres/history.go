@@ -12,7 +12,7 @@ import (
 // eventsQuery reads the log. The value that a revision wrote is what the
 // revision after it replaced, or what is there still.
 const eventsQuery = `
-	SELECT l.revision, coalesce(l.batch, 0), l.key, l.deleted, l.previous, CASE WHEN $5::boolean THEN l.was END, coalesce(n.was, c.value)
+	SELECT l.revision, coalesce(l.batch, 0), l.key, l.deleted, l.previous, CASE WHEN $5::boolean THEN l.was END, coalesce(n.was, c.content)
 	FROM yare_revisions l
 	LEFT JOIN yare_revisions n ON n.previous = l.revision AND n.revision > l.revision
 	LEFT JOIN yare_current c ON c.key = l.key AND c.revision = l.revision
@@ -93,10 +93,11 @@ func readEvents(rows pgx.Rows, withPrevious bool) ([]logged, error) {
 	var events []logged
 	for rows.Next() {
 		e := logged{Event: storage.Event{Type: storage.Updated}}
-		var key, was []byte
+		var key []byte
+		var was unpacked
 		var deleted bool
 		var previous *int64
-		if err := rows.Scan(&e.KV.Revision, &e.batch, &key, &deleted, &previous, &was, &e.KV.Value); err != nil {
+		if err := rows.Scan(&e.KV.Revision, &e.batch, &key, &deleted, &previous, &was, (*unpacked)(&e.KV.Value)); err != nil {
 			return nil, err
 		}
 		e.KV.Key = string(key)

@@ -13,8 +13,8 @@ import (
 // The keys of a range as they were at a revision are those that have not been
 // written since, and those that have, as the first write since found them.
 const (
-	listQuery   = `SELECT key, revision, value FROM yare_current WHERE key >= $1 AND key < $2 ORDER BY key LIMIT nullif($3::bigint, 0)`
-	keptQuery   = `SELECT key, revision, value FROM yare_current WHERE key >= $1 AND key < $2 AND revision <= $4 ORDER BY key LIMIT nullif($3::bigint, 0)`
+	listQuery   = `SELECT key, revision, content FROM yare_current WHERE key >= $1 AND key < $2 ORDER BY key LIMIT nullif($3::bigint, 0)`
+	keptQuery   = `SELECT key, revision, content FROM yare_current WHERE key >= $1 AND key < $2 AND revision <= $4 ORDER BY key LIMIT nullif($3::bigint, 0)`
 	undoneQuery = `SELECT key, previous, was FROM (
 		SELECT DISTINCT ON (key) key, previous, was FROM yare_revisions
 		WHERE revision > $4 AND key >= $1 AND key < $2 ORDER BY key, revision
@@ -147,7 +147,7 @@ func into(kvs *[]storage.KV) func(pgx.Rows) error {
 		var key pgtype.DriverBytes
 		for rows.Next() {
 			var kv storage.KV
-			if err := rows.Scan(&key, &kv.Revision, &kv.Value); err != nil {
+			if err := rows.Scan(&key, &kv.Revision, (*unpacked)(&kv.Value)); err != nil {
 				return err
 			}
 			kv.Key = string(key)

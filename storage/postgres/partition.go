@@ -16,8 +16,13 @@ type partitions struct {
 	past atomic.Int64
 }
 
-// ahead is how many partitions are kept ready beyond the one in use.
-const ahead = 2
+const (
+	// ahead is how many partitions are kept ready beyond the one in use.
+	ahead = 2
+	// fewPartitions is about how many a log has before they become wider than they
+	// are configured: a query of the log visits each.
+	fewPartitions = 64
+)
 
 // room makes sure that a batch after a revision has partitions to go to, and
 // has more made in time.
@@ -38,27 +43,33 @@ func (s *store) room(ctx context.Context, revision int64) error {
 func (s *store) makePartitions(ctx context.Context, revision int64) error {
 	needed := revision + ahead*s.config.PartitionSpan + maxBatch
 	for {
-		var past int64
-		if err := s.pool.QueryRow(ctx, `SELECT coalesce(max(past), 0) FROM yare_partitions`).Scan(&past); err != nil {
+		var first, past int64
+		if err := s.pool.QueryRow(ctx, `SELECT coalesce(min(first), 0), coalesce(max(past), 0) FROM yare_partitions`).Scan(&first, &past); err != nil {
 			return fmt.Errorf("read the partitions: %w", err)
 		}
 		s.partitions.past.Store(past)
 		if past > needed {
 			return nil
 		}
-		if err := s.makePartition(ctx, past, revision); err != nil {
+		if err := s.makePartition(ctx, past, s.end(first, past, revision)); err != nil {
 			return fmt.Errorf("make the partition from revision %d on: %w", past, err)
 		}
 	}
 }
 
-// makePartition adds the partition that begins at first, unless another process
-// was quicker. The first of a log begins where the log does.
-func (s *store) makePartition(ctx context.Context, first, revision int64) error {
-	past := first + s.config.PartitionSpan
-	if first == 0 {
-		past = revision + s.config.PartitionSpan
+// end is where a partition ends that begins at past, in a log from first on. That
+// of an empty log begins where the log does. A long log has wider ones: that is
+// what outlives a compaction, and is little beside what it gives up.
+func (s *store) end(first, past, revision int64) int64 {
+	if past == 0 {
+		return revision + s.config.PartitionSpan
 	}
+	return past + max(s.config.PartitionSpan, (past-first)/fewPartitions)
+}
+
+// makePartition adds the partition from first until past, unless another process
+// was quicker.
+func (s *store) makePartition(ctx context.Context, first, past int64) error {
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, s.lock); err != nil {
 			return err
@@ -70,7 +81,7 @@ func (s *store) makePartition(ctx context.Context, first, revision int64) error 
 		}
 		table := partitionName(first)
 		_, err = tx.Conn().PgConn().Exec(ctx, fmt.Sprintf(`
-			CREATE TABLE %[1]s (LIKE yare_revisions INCLUDING ALL) WITH (autovacuum_enabled = off);
+			CREATE TABLE %[1]s (LIKE yare_revisions INCLUDING ALL) WITH (autovacuum_enabled = off, toast_tuple_target = 4080);
 			ALTER TABLE yare_revisions ATTACH PARTITION %[1]s FOR VALUES FROM (%[2]d) TO (%[3]d)`, table, first, past)).ReadAll()
 		return err
 	})

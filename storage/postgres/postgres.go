@@ -48,7 +48,8 @@ type Config struct {
 	// MaxValue is the largest value in bytes. Default: 1.5 MiB, as etcd has it.
 	MaxValue int
 	// PartitionSpan is how many revisions share a partition of the log, and so
-	// how many may outlive a compaction. Default: 20 000.
+	// how many may outlive a compaction; more where the log is long. Default:
+	// 5000.
 	PartitionSpan int64
 	// Clock that compaction and progress go by. Default: the real one.
 	Clock clock.WithTicker
@@ -67,7 +68,7 @@ func (c Config) withDefaults() Config {
 		c.MaxValue = 1536 << 10
 	}
 	if c.PartitionSpan <= 0 {
-		c.PartitionSpan = 20_000
+		c.PartitionSpan = 5000
 	}
 	if c.Clock == nil {
 		c.Clock = clock.RealClock{}

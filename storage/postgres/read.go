@@ -11,7 +11,7 @@ import (
 )
 
 // getQuery has a row even where there is no such key: that is confirmed too.
-const getQuery = `SELECT coalesce(c.revision, 0), c.value, ` + confirm + ` FROM (SELECT) AS always LEFT JOIN yare_current c ON c.key = $1`
+const getQuery = `SELECT coalesce(c.revision, 0), c.content, ` + confirm + ` FROM (SELECT) AS always LEFT JOIN yare_current c ON c.key = $1`
 
 // Get implements storage.Store.
 func (s *store) Get(ctx context.Context, key string) (storage.KV, error) {
@@ -22,7 +22,7 @@ func (s *store) Get(ctx context.Context, key string) (storage.KV, error) {
 	defer leave()
 	kv := storage.KV{Key: key}
 	var synchronous bool
-	err = s.readRow(limited, getQuery, []any{[]byte(key)}, &kv.Revision, &kv.Value, &synchronous)
+	err = s.readRow(limited, getQuery, []any{[]byte(key)}, &kv.Revision, (*unpacked)(&kv.Value), &synchronous)
 	if err == nil && kv.Revision == 0 {
 		err = storage.ErrNotFound
 	}

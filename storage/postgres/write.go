@@ -19,9 +19,11 @@ const (
 
 // write is a change that waits for its place in a batch.
 type write struct {
-	ctx      context.Context
-	key      string
-	value    []byte
+	ctx   context.Context
+	key   string
+	value []byte
+	// stored is the value as the database gets it.
+	stored   []byte
 	deletes  bool
 	expected int64
 	ttl      time.Duration
@@ -92,6 +94,7 @@ func (s *store) submit(ctx context.Context, w *write) outcome {
 	defer leave()
 	// Nobody may change what watchers will be shown.
 	w.value = append([]byte{}, w.value...)
+	w.stored = pack(w.value)
 	w.ctx, w.outcome = limited, make(chan outcome, 1)
 	select {
 	case s.writes <- w:
