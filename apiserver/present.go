@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/yare-io/yare/storage/cache"
@@ -46,4 +47,29 @@ func (res *resource) presentOne(ctx context.Context, object *cache.Object) (show
 		return shown{}, err
 	}
 	return out[0], nil
+}
+
+// presentedFields are the fields of objects in the resource's version, where
+// what the cache has does not tell them.
+func (res *resource) presentedFields() func(runtime.Object) fields.Set {
+	if res.row.Codec == nil {
+		return nil
+	}
+	return res.row.Codec.Fields
+}
+
+// form is that of the resource's version, for a predicate that selects by its
+// fields.
+func (res *resource) form(selector fields.Selector) *cache.Form {
+	return &cache.Form{Fields: selector, Of: func(ctx context.Context, objects []*cache.Object) ([]*cache.Object, error) {
+		presented, err := res.present(ctx, objects)
+		if err != nil {
+			return nil, err
+		}
+		out := make([]*cache.Object, len(objects))
+		for i, object := range objects {
+			out[i] = object.In(presented[i].obj, res.presentedFields()(presented[i].obj))
+		}
+		return out, nil
+	}}
 }

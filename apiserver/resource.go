@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,9 +46,9 @@ func newResource(row *registry.Resource) *resource {
 	if row.Namespaced {
 		res.fields = append(res.fields, "metadata.namespace")
 	}
-	if row.Fields != nil {
-		for label := range row.Fields(row.New()) {
-			res.fields = append(res.fields, label)
+	for _, selectable := range []func(runtime.Object) fields.Set{row.Fields, res.presentedFields()} {
+		if selectable != nil {
+			res.fields = slices.AppendSeq(res.fields, maps.Keys(selectable(row.New())))
 		}
 	}
 	res.managers = map[string]*fieldmanager.Manager{"": fieldmanager.New(row, "")}
@@ -181,7 +182,7 @@ func (res *resource) checkFields(selector fields.Selector) error {
 		if slices.Contains(res.fields, requirement.Field) {
 			continue
 		}
-		if res.row.Fields != nil {
+		if res.row.Fields != nil || res.presentedFields() != nil {
 			return fmt.Errorf("field label not supported: %s", requirement.Field)
 		}
 		return fmt.Errorf("%q is not a known field selector: only %q, %q", requirement.Field, "metadata.name", "metadata.namespace")

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"net/url"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
@@ -9,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	operators "k8s.io/apimachinery/pkg/selection"
 
 	"github.com/yare-io/yare/storage/cache"
 )
@@ -72,6 +74,9 @@ func (sel *selection) parse(c *call) (err error) {
 		if err := c.res.checkFields(sel.predicate.Fields); err != nil {
 			return err
 		}
+		if c.res.presentedFields() != nil {
+			sel.divide(c.res)
+		}
 	}
 	if c.info.LegacyWatch && c.name != "" {
 		sel.predicate.Fields = named(sel.predicate.Fields, c.name)
@@ -89,4 +94,28 @@ func named(selector fields.Selector, name string) fields.Selector {
 		return one
 	}
 	return fields.AndSelectors(selector, one)
+}
+
+// metadataFields are what every object has in every version.
+var metadataFields = []string{"metadata.name", "metadata.namespace"}
+
+// divide parts the field selector by what can be told without presenting
+// objects: nobody is asked for one whose name is not the wanted one.
+func (sel *selection) divide(res *resource) {
+	var told, presented []fields.Selector
+	for _, r := range sel.predicate.Fields.Requirements() {
+		one := fields.OneTermEqualSelector(r.Field, r.Value)
+		if r.Operator == operators.NotEquals {
+			one = fields.OneTermNotEqualSelector(r.Field, r.Value)
+		}
+		if slices.Contains(metadataFields, r.Field) {
+			told = append(told, one)
+		} else {
+			presented = append(presented, one)
+		}
+	}
+	sel.predicate.Fields = fields.AndSelectors(told...)
+	if len(presented) > 0 {
+		sel.predicate.Form = res.form(fields.AndSelectors(presented...))
+	}
 }

@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
@@ -19,7 +20,35 @@ func marshal(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-func compress(content []byte) ([]byte, error) {
+// compressed is a gzip stream in pieces.
+type compressed [][]byte
+
+func (c compressed) size() (n int) {
+	for _, piece := range c {
+		n += len(piece)
+	}
+	return n
+}
+
+func (c compressed) reader() io.Reader {
+	readers := make([]io.Reader, len(c))
+	for i, piece := range c {
+		readers[i] = bytes.NewReader(piece)
+	}
+	return bufio.NewReader(io.MultiReader(readers...))
+}
+
+func (c compressed) writeTo(w io.Writer) error {
+	buffered := bufio.NewWriterSize(w, 64<<10)
+	for _, piece := range c {
+		if _, err := buffered.Write(piece); err != nil {
+			return err
+		}
+	}
+	return buffered.Flush()
+}
+
+func compress(content []byte) (compressed, error) {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
 	if _, err := w.Write(content); err != nil {
@@ -28,19 +57,19 @@ func compress(content []byte) ([]byte, error) {
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
-	return bytes.Clone(b.Bytes()), nil
+	return compressed{bytes.Clone(b.Bytes())}, nil
 }
 
 // writeCompressed sends content that was compressed, as it is to clients that
 // can read it so. Failing to write is a client that has gone.
-func writeCompressed(w http.ResponseWriter, r *http.Request, compressed []byte) {
+func writeCompressed(w http.ResponseWriter, r *http.Request, document compressed) {
 	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
 		w.Header().Set("Content-Encoding", "gzip")
-		w.Header().Set("Content-Length", strconv.Itoa(len(compressed)))
-		_, _ = w.Write(compressed)
+		w.Header().Set("Content-Length", strconv.Itoa(document.size()))
+		_ = document.writeTo(w)
 		return
 	}
-	content, err := gzip.NewReader(bytes.NewReader(compressed))
+	content, err := gzip.NewReader(document.reader())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

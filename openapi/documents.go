@@ -28,6 +28,9 @@ type documents struct {
 	config Config
 
 	makingV2, makingV3 sync.Mutex
+	// pieces are what the OpenAPI 2 document was last joined of, by media type.
+	// makingV2 guards them.
+	pieces map[string]*pieces
 
 	mu sync.Mutex
 	// What follows is of these rows.
@@ -36,8 +39,8 @@ type documents struct {
 	// the rows that each is of, so that a part whose rows stay keeps its hash.
 	hashes map[string]string
 	hashed map[string]hashedPart
-	// compressed are the documents that were asked for.
-	compressed map[documentKey][]byte
+	// made are the documents that were asked for.
+	made map[documentKey]compressed
 }
 
 type hashedPart struct {
@@ -55,9 +58,9 @@ func (d *documents) hash(key documentKey) (string, error) {
 }
 
 // get returns a document, compressed, and its hash.
-func (d *documents) get(key documentKey) (compressed []byte, hash string, err error) {
-	if now, err := d.now(key); now.compressed != nil || err != nil {
-		return now.compressed, now.hash, err
+func (d *documents) get(key documentKey) (document compressed, hash string, err error) {
+	if now, err := d.now(key); now.document != nil || err != nil {
+		return now.document, now.hash, err
 	}
 	making := &d.makingV3
 	if key.v2 {
@@ -66,26 +69,22 @@ func (d *documents) get(key documentKey) (compressed []byte, hash string, err er
 	making.Lock()
 	defer making.Unlock()
 	now, err := d.now(key)
-	if now.compressed != nil || err != nil {
-		return now.compressed, now.hash, err
+	if now.document != nil || err != nil {
+		return now.document, now.hash, err
 	}
-	content, err := d.build(key, now)
-	if err != nil {
+	if document, err = d.build(key, now); err != nil {
 		return nil, "", err
 	}
-	if compressed, err = compress(content); err != nil {
-		return nil, "", err
-	}
-	d.keep(key, now, compressed)
-	return compressed, now.hash, nil
+	d.keep(key, now, document)
+	return document, now.hash, nil
 }
 
 // moment is what there is of a document, and what it is made of.
 type moment struct {
-	rows       []*registry.Resource
-	hashes     map[string]string
-	hash       string
-	compressed []byte
+	rows     []*registry.Resource
+	hashes   map[string]string
+	hash     string
+	document compressed
 }
 
 func (d *documents) now(key documentKey) (moment, error) {
@@ -93,15 +92,15 @@ func (d *documents) now(key documentKey) (moment, error) {
 	defer d.mu.Unlock()
 	d.refresh()
 	hash, err := d.hashOf(key)
-	return moment{rows: d.rows, hashes: d.hashes, hash: hash, compressed: d.compressed[key]}, err
+	return moment{rows: d.rows, hashes: d.hashes, hash: hash, document: d.made[key]}, err
 }
 
 // keep keeps a document, unless it is made of what is no more.
-func (d *documents) keep(key documentKey, of moment, compressed []byte) {
+func (d *documents) keep(key documentKey, of moment, document compressed) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if hash, err := d.hashOf(key); err == nil && hash == of.hash {
-		d.compressed[key] = compressed
+		d.made[key] = document
 	}
 }
 
@@ -122,7 +121,7 @@ func (d *documents) hashOf(key documentKey) (string, error) {
 // refresh drops everything when other rows are served now.
 func (d *documents) refresh() {
 	rows := d.config.Rows()
-	if d.compressed != nil && slices.Equal(rows, d.rows) {
+	if d.made != nil && slices.Equal(rows, d.rows) {
 		return
 	}
 	d.rows, d.hashes = slices.Clone(rows), nil
@@ -131,19 +130,20 @@ func (d *documents) refresh() {
 		old, ok := d.hashed[p.name]
 		same[p.name] = ok && slices.Equal(old.rows, p.rows)
 	}
-	maps.DeleteFunc(d.compressed, func(key documentKey, _ []byte) bool { return !same[key.part] })
-	if d.compressed == nil {
-		d.compressed = map[documentKey][]byte{}
+	maps.DeleteFunc(d.made, func(key documentKey, _ compressed) bool { return !same[key.part] })
+	if d.made == nil {
+		d.made = map[documentKey]compressed{}
 	}
 }
 
-// modelsFor are those in the binary and those of rows that have none there.
-func modelsFor(rows []*registry.Resource, v2 bool) (*models, error) {
+// modelsFor are those in the binary and those of rows that have none there, for
+// OpenAPI 3.
+func modelsFor(rows []*registry.Resource) (*models, error) {
 	m, err := loadModels()
 	if err != nil {
 		return nil, err
 	}
-	return m.withUntyped(rows, v2)
+	return m.withUntyped(rows, false)
 }
 
 func (d *documents) computeHashes() error {
@@ -170,7 +170,7 @@ func (d *documents) hashOfPart(p part) (string, error) {
 	if identities, ok := identitiesOf(p); ok {
 		return hexHash(append(identities, []byte(d.config.Version), []byte(p.name))...), nil
 	}
-	m, err := modelsFor(p.rows, false)
+	m, err := modelsFor(p.rows)
 	if err != nil {
 		return "", err
 	}
@@ -217,27 +217,40 @@ func hexHash(contents ...[]byte) string {
 	return fmt.Sprintf("%X", h.Sum(nil))
 }
 
-func (d *documents) build(key documentKey, of moment) ([]byte, error) {
-	if key.part == "" && !key.v2 {
-		return index(of.hashes)
-	}
+func (d *documents) build(key documentKey, of moment) (compressed, error) {
 	parts := partsOf(of.rows)
 	if key.v2 {
-		m, err := modelsFor(of.rows, true)
+		return d.join(key.media, parts)
+	}
+	content, err := d.buildV3(key, of, parts)
+	if err != nil {
+		return nil, err
+	}
+	return compress(content)
+}
+
+// join makes the OpenAPI 2 document of what changed since it was last made, and
+// of the rest as it is.
+func (d *documents) join(media string, parts []part) (compressed, error) {
+	if d.pieces[media] == nil {
+		made, err := newPieces(media, d.config.Version)
 		if err != nil {
 			return nil, err
 		}
-		content, err := v2JSON(parts, m, d.config.Version)
-		if err == nil && key.media != mediaJSON {
-			return v2Protobuf(content)
-		}
-		return content, err
+		d.pieces[media] = made
+	}
+	return d.pieces[media].join(parts)
+}
+
+func (d *documents) buildV3(key documentKey, of moment, parts []part) ([]byte, error) {
+	if key.part == "" {
+		return index(of.hashes)
 	}
 	i := slices.IndexFunc(parts, func(p part) bool { return p.name == key.part })
 	if i < 0 {
 		return nil, errNoDocument
 	}
-	m, err := modelsFor(parts[i].rows, false)
+	m, err := modelsFor(parts[i].rows)
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ var _ http.Handler = (*Handler)(nil)
 
 // New returns the handler for what config describes.
 func New(config Config) *Handler {
-	return &Handler{documents: documents{config: config}}
+	return &Handler{documents: documents{config: config, pieces: map[string]*pieces{}}}
 }
 
 // ServeHTTP answers GET and HEAD.
@@ -118,7 +118,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, key documentKey)
 		return
 	}
 	// The rows may have changed since: the document comes with its own hash.
-	compressed, hash, err := h.documents.get(key)
+	document, hash, err := h.documents.get(key)
 	if err != nil {
 		fail(w, r, err)
 		return
@@ -129,7 +129,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, key documentKey)
 		w.Header().Set("Cache-Control", "public, immutable")
 		w.Header().Set("Expires", time.Now().AddDate(1, 0, 0).UTC().Format(http.TimeFormat))
 	}
-	writeCompressed(w, r, compressed)
+	writeCompressed(w, r, document)
 }
 
 func fail(w http.ResponseWriter, r *http.Request, err error) {

@@ -1,6 +1,7 @@
 package openapi_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http/httptest"
 	"testing"
@@ -59,4 +60,33 @@ func TestOnlyWhatIsAskedForIsMade(t *testing.T) {
 	want("after another row came", 1, 0, 0)
 	read("/openapi/v3/apis/three.example.com/v1")
 	want("after its document", 1, 0, 1)
+}
+
+func TestOnlyWhatChangedIsMadeForTheWholeDocument(t *testing.T) {
+	for _, media := range []string{"application/json", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"} {
+		made := map[string]int{}
+		rows := []*registry.Resource{custom("one.example.com", made), custom("two.example.com", made)}
+		server := httptest.NewServer(openapi.New(openapi.Config{Rows: func() []*registry.Resource { return rows }}))
+		defer server.Close()
+		read := func() []byte {
+			t.Helper()
+			response, body := get(t, server, "/openapi/v2", "Accept", media)
+			if response.StatusCode != 200 {
+				t.Fatalf("%s: %s", media, response.Status)
+			}
+			return body
+		}
+		first := read()
+		rows = append(rows[:2:2], custom("three.example.com", made))
+		if second := read(); !bytes.Contains(second, []byte("/apis/three.example.com/v1/things/{name}")) || !bytes.Contains(second, []byte("com.example.three.v1.ThingList")) {
+			t.Errorf("%s: the document has nothing of the new row", media)
+		}
+		rows = rows[:2:2]
+		if third := read(); !bytes.Equal(first, third) {
+			t.Errorf("%s: the same rows have another document", media)
+		}
+		if made["one.example.com"] != 1 || made["two.example.com"] != 1 || made["three.example.com"] != 1 {
+			t.Errorf("%s: schemas were made: %v", media, made)
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package openapi
 
 import (
-	"bytes"
 	"compress/gzip"
 	"io"
 	"net/http"
@@ -13,18 +12,18 @@ import (
 // with the caching that a Handler has. It is safe for concurrent use.
 type Made struct {
 	hash     string
-	json     []byte // both compressed
-	protobuf func() ([]byte, error)
+	json     compressed
+	protobuf func() (compressed, error)
 }
 
 // NewMade returns the handler for a document in JSON.
 func NewMade(content []byte) (*Made, error) {
-	compressed, err := compress(content)
+	document, err := compress(content)
 	if err != nil {
 		return nil, err
 	}
-	return &Made{hash: hexHash(content), json: compressed, protobuf: sync.OnceValues(func() ([]byte, error) {
-		reader, err := gzip.NewReader(bytes.NewReader(compressed))
+	return &Made{hash: hexHash(content), json: document, protobuf: sync.OnceValues(func() (compressed, error) {
+		reader, err := gzip.NewReader(document.reader())
 		if err != nil {
 			return nil, err
 		}

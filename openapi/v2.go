@@ -12,14 +12,28 @@ const (
 	v2ParamRefPrefix = "#/parameters/"
 )
 
-type v2Document struct {
-	Swagger             string                              `json:"swagger"`
-	Info                info                                `json:"info"`
-	Paths               map[string]*pathItem[v2Op, v2Param] `json:"paths"`
-	Definitions         map[string]json.RawMessage          `json:"definitions"`
-	Parameters          map[string]v2Param                  `json:"parameters"`
-	SecurityDefinitions map[string]securityScheme           `json:"securityDefinitions"`
-	Security            []map[string][]string               `json:"security"`
+// v2Head is what the document has beside its sections.
+type v2Head struct {
+	Swagger             string                    `json:"swagger"`
+	Info                info                      `json:"info"`
+	SecurityDefinitions map[string]securityScheme `json:"securityDefinitions"`
+	Security            []map[string][]string     `json:"security"`
+}
+
+func v2HeadOf(version string) v2Head {
+	return v2Head{
+		Swagger:             "2.0",
+		Info:                info{Title: "Kubernetes", Version: version},
+		SecurityDefinitions: securitySchemes,
+		Security:            []map[string][]string{{"BearerToken": {}}},
+	}
+}
+
+// v2Sections are the members of the document that grow with what is served.
+type v2Sections struct {
+	Paths       map[string]*pathItem[v2Op, v2Param] `json:"paths"`
+	Definitions map[string]json.RawMessage          `json:"definitions,omitempty"`
+	Parameters  map[string]v2Param                  `json:"parameters,omitempty"`
 }
 
 type v2Op struct {
@@ -115,30 +129,4 @@ func (b v2Builder) refs(params []param) []v2Param {
 		refs = append(refs, v2Param{Ref: v2ParamRefPrefix + key})
 	}
 	return refs
-}
-
-// v2JSON is the document of the whole API.
-func v2JSON(parts []part, m *models, version string) ([]byte, error) {
-	var endpoints []endpoint
-	for _, p := range parts {
-		endpoints = append(endpoints, p.endpoints(m)...)
-	}
-	used, err := m.closure(modelNames(endpoints))
-	if err != nil {
-		return nil, err
-	}
-	b := v2Builder{params: map[string]v2Param{}}
-	document := v2Document{
-		Swagger:             "2.0",
-		Info:                info{Title: "Kubernetes", Version: version},
-		Paths:               b.paths(endpoints),
-		Definitions:         map[string]json.RawMessage{},
-		Parameters:          b.params,
-		SecurityDefinitions: securitySchemes,
-		Security:            []map[string][]string{{"BearerToken": {}}},
-	}
-	for name, model := range used {
-		document.Definitions[name] = model.v2
-	}
-	return marshal(document)
 }

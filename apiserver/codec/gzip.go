@@ -68,6 +68,58 @@ var deflaters = sync.Pool{New: func() any {
 	return w
 }}
 
+// Deflate compresses a piece for JoinGzip.
+func Deflate(raw []byte) ([]byte, error) { return deflate(raw) }
+
+// JoinGzip returns a gzip stream of what was given to Deflate, as the slices
+// that it consists of: those of the pieces are shared with them.
+func JoinGzip(pieces [][]byte) [][]byte {
+	var g gzipStream
+	out := make([][]byte, 1, len(pieces)+2)
+	out[0] = gzipHead
+	for _, piece := range pieces {
+		out = append(out, g.piece(deflated(piece)))
+	}
+	return append(out, g.end())
+}
+
+// gzipStream counts and checks what a gzip stream holds.
+type gzipStream struct {
+	check uint32
+	size  int
+}
+
+var gzipHead = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
+
+// piece returns the blocks of the next piece.
+func (g *gzipStream) piece(d deflated) []byte {
+	g.check = multiply(d.shift(), g.check) ^ d.check()
+	g.size += d.size()
+	return d.blocks()
+}
+
+// stored adds bytes uncompressed to c.
+func (g *gzipStream) stored(c *Chunks, raw []byte) {
+	for rest := raw; len(rest) > 0; {
+		n := min(len(rest), 0xffff)
+		var head [5]byte
+		binary.LittleEndian.PutUint16(head[1:], uint16(n))
+		binary.LittleEndian.PutUint16(head[3:], ^uint16(n))
+		c.Add(head[:])
+		c.Add(rest[:n])
+		rest = rest[n:]
+	}
+	g.check = crc32.Update(g.check, crc32.IEEETable, raw)
+	g.size += len(raw)
+}
+
+// end returns the last block, which is empty, and the check.
+func (g *gzipStream) end() []byte {
+	end := []byte{1, 0, 0, 0xff, 0xff}
+	end = binary.LittleEndian.AppendUint32(end, g.check)
+	return binary.LittleEndian.AppendUint32(end, uint32(g.size))
+}
+
 func deflate(raw []byte) (deflated, error) {
 	var out bytes.Buffer
 	out.Grow(len(raw)/2 + 64)
@@ -91,43 +143,22 @@ func deflate(raw []byte) (deflated, error) {
 // writeGzip writes the list as a gzip stream. What goes around the items is
 // not compressed.
 func (l *List) writeGzip(c *Chunks) error {
-	c.Add([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255})
-	check, size := c.stored(0, l.head), len(l.head)+len(l.tail)
+	var g gzipStream
+	c.Add(gzipHead)
+	g.stored(c, l.head)
 	var lead []byte
 	for i := 0; i < l.count && c.err == nil; i++ {
 		raw, err := l.item(i)
 		if err != nil {
 			return err
 		}
-		if lead = l.lead(lead[:0], i, raw); len(lead) > 0 {
-			check = c.stored(check, lead)
-		}
-		item := deflated(raw)
-		check = multiply(item.shift(), check) ^ item.check()
-		size += len(lead) + item.size()
-		c.Add(item.blocks())
+		lead = l.lead(lead[:0], i, raw)
+		g.stored(c, lead)
+		c.Add(g.piece(deflated(raw)))
 	}
-	check = c.stored(check, l.tail)
-	c.Add([]byte{1, 0, 0, 0xff, 0xff}) // the last block, empty
-	var end [8]byte
-	binary.LittleEndian.PutUint32(end[:], check)
-	binary.LittleEndian.PutUint32(end[4:], uint32(size))
-	c.Add(end[:])
+	g.stored(c, l.tail)
+	c.Add(g.end())
 	return nil
-}
-
-// stored adds bytes uncompressed, and returns the check of all up to them.
-func (c *Chunks) stored(check uint32, raw []byte) uint32 {
-	for rest := raw; len(rest) > 0; {
-		n := min(len(rest), 0xffff)
-		var head [5]byte
-		binary.LittleEndian.PutUint16(head[1:], uint16(n))
-		binary.LittleEndian.PutUint16(head[3:], ^uint16(n))
-		c.Add(head[:])
-		c.Add(rest[:n])
-		rest = rest[n:]
-	}
-	return crc32.Update(check, crc32.IEEETable, raw)
 }
 
 // The check is a remainder of polynomials over two elements, modulo that of

@@ -14,40 +14,34 @@ import (
 )
 
 // converter brings objects from any version of a definition into another one.
-// The results are new objects where anything changes.
+// The results are in the form of its schema, and new objects where anything
+// changes; they are shared.
 type converter interface {
 	convert(ctx context.Context, objs []*unstructured.Unstructured, to schema.GroupVersion) ([]*unstructured.Unstructured, error)
 }
 
 // relabel is the conversion strategy None: versions differ by name alone.
-type relabel struct{}
+type relabel struct {
+	prune func(*unstructured.Unstructured) error
+}
 
-func (relabel) convert(_ context.Context, objs []*unstructured.Unstructured, to schema.GroupVersion) ([]*unstructured.Unstructured, error) {
+func (r relabel) convert(_ context.Context, objs []*unstructured.Unstructured, to schema.GroupVersion) ([]*unstructured.Unstructured, error) {
 	out := make([]*unstructured.Unstructured, len(objs))
 	for i, obj := range objs {
 		if out[i] = obj; obj.GetAPIVersion() != to.String() {
 			out[i] = obj.DeepCopy()
 			out[i].SetAPIVersion(to.String())
+			if err := r.prune(out[i]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return out, nil
 }
 
-// convert brings objects into a version and into the form of its schema.
-func (d *definition) convert(ctx context.Context, objs []*unstructured.Unstructured, to *version) ([]*unstructured.Unstructured, error) {
-	out, err := d.converter.convert(ctx, objs, to.kind.GroupVersion())
-	if err != nil {
-		return nil, err
-	}
-	for i := range out {
-		if out[i] == objs[i] {
-			continue
-		}
-		if err := to.prune(out[i]); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+// prune brings an object into the form of its version's schema.
+func (d *definition) prune(obj *unstructured.Unstructured) error {
+	return d.versions[obj.GroupVersionKind().Version].prune(obj)
 }
 
 // codec stores objects of a version as Kubernetes does: as JSON, in the storage
@@ -98,7 +92,7 @@ func (d *definition) relabelled(obj *unstructured.Unstructured, to *version) (*u
 }
 
 func (d *definition) encode(ctx context.Context, obj *unstructured.Unstructured) ([]byte, error) {
-	stored, err := d.convert(ctx, []*unstructured.Unstructured{obj}, d.storage)
+	stored, err := d.converter.convert(ctx, []*unstructured.Unstructured{obj}, d.storage.kind.GroupVersion())
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +108,7 @@ func (d *definition) present(ctx context.Context, objs []runtime.Object, to *ver
 	for i, obj := range objs {
 		before[i] = obj.(*unstructured.Unstructured)
 	}
-	after, err := d.convert(ctx, before, to)
+	after, err := d.converter.convert(ctx, before, to.kind.GroupVersion())
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +135,7 @@ func (c versionConverter) ConvertToVersion(in runtime.Object, gv runtime.GroupVe
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	out, err := c.convert(ctx, []*unstructured.Unstructured{in.(*unstructured.Unstructured)}, to)
+	out, err := c.converter.convert(ctx, []*unstructured.Unstructured{in.(*unstructured.Unstructured)}, to.kind.GroupVersion())
 	if err != nil {
 		return nil, err
 	}

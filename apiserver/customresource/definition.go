@@ -38,12 +38,14 @@ func newDefinition(source *apiextensionsv1.CustomResourceDefinition, caller Call
 		return nil, errors.New("the accepted names are not complete")
 	}
 	d := &definition{
-		source: source, converter: relabel{},
+		source:   source,
 		resource: schema.GroupResource{Group: source.Spec.Group, Resource: names.Plural},
 		versions: make(map[string]*version, len(source.Spec.Versions)),
 	}
 	if c := source.Spec.Conversion; c != nil && c.Strategy == apiextensionsv1.WebhookConverter && c.Webhook != nil && c.Webhook.ClientConfig != nil {
-		d.remote, d.converter = true, newWebhook(c.Webhook, caller)
+		d.remote, d.converter = true, newWebhook(c.Webhook, caller, d.prune)
+	} else {
+		d.converter = relabel{d.prune}
 	}
 	for _, spec := range source.Spec.Versions {
 		v := newVersion(source, spec)
@@ -80,10 +82,6 @@ func (d *definition) row(v *version) (*registry.Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.remote && v != d.storage {
-		// What the cache has is not in this version.
-		selectable = nil
-	}
 	r := &registry.Resource{
 		Kind: v.kind, Name: names.Plural, Singular: names.Singular, ShortNames: names.ShortNames, Categories: names.Categories,
 		Namespaced: v.namespaced, Verbs: row.AllVerbs(), ListKind: names.ListKind,
@@ -95,7 +93,12 @@ func (d *definition) row(v *version) (*registry.Resource, error) {
 		StoragePrefix: d.resource.Group + "/" + d.resource.Resource,
 		Strategy:      v.strategy(d),
 		Columns:       v.columns(),
-		Fields:        selectable,
+	}
+	if d.remote && v != d.storage {
+		// What the cache has is not in this version.
+		r.Codec.Fields = selectable
+	} else {
+		r.Fields = selectable
 	}
 	if v.hasStatus() {
 		r.Subresources = append(r.Subresources, row.Status(v.statusStrategy()))

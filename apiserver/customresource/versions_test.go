@@ -41,6 +41,7 @@ spec:
 		deprecated: true
 		schema:
 			openAPIV3Schema: {type: object, properties: {length: {type: string}, shared: {type: string, default: beta}}}
+		selectableFields: [{jsonPath: .length}]
 `
 
 const gadget = `{apiVersion: example.com/%s, kind: Gadget, metadata: {name: %s}, %s}`

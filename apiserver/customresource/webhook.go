@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensionsv1beta1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1beta1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
@@ -46,11 +48,19 @@ type webhook struct {
 	config  *apiextensionsv1.WebhookClientConfig
 	reviews []string
 	caller  Caller
-	kept    *lru.Cache
+	// prune brings what comes back into the form of its version's schema.
+	prune func(*unstructured.Unstructured) error
+	kept  *lru.Cache
+	// asking are the questions under way: of many watches that see the same
+	// change, one asks.
+	asking singleflight.Group
 }
 
-func newWebhook(conversion *apiextensionsv1.WebhookConversion, caller Caller) *webhook {
-	return &webhook{config: conversion.ClientConfig, reviews: conversion.ConversionReviewVersions, caller: caller, kept: lru.New(keptConversions)}
+func newWebhook(conversion *apiextensionsv1.WebhookConversion, caller Caller, prune func(*unstructured.Unstructured) error) *webhook {
+	return &webhook{
+		config: conversion.ClientConfig, reviews: conversion.ConversionReviewVersions, caller: caller,
+		prune: prune, kept: lru.New(keptConversions),
+	}
 }
 
 // keptKey names one state of one object in one version.
@@ -74,53 +84,93 @@ func (w *webhook) convert(ctx context.Context, objs []*unstructured.Unstructured
 		missing = append(missing, i)
 	}
 	for len(missing) > 0 {
-		done, err := w.fill(ctx, objs, out, missing, to)
+		batch := missing[:min(len(missing), reviewObjects)]
+		converted, err := w.askOnce(ctx, pick(objs, batch), to)
 		if err != nil {
 			return nil, fmt.Errorf("conversion webhook for %s failed: %w", objs[missing[0]].GroupVersionKind(), err)
 		}
-		missing = missing[done:]
+		for i, obj := range converted {
+			out[missing[i]] = obj
+		}
+		missing = missing[len(converted):]
 	}
 	return out, nil
 }
 
-// fill converts the objects at the first of some places, as many as a review
-// carries, and returns how many these are.
-func (w *webhook) fill(ctx context.Context, objs, out []*unstructured.Unstructured, places []int, to schema.GroupVersion) (int, error) {
+func pick(objs []*unstructured.Unstructured, places []int) []*unstructured.Unstructured {
+	picked := make([]*unstructured.Unstructured, len(places))
+	for i, place := range places {
+		picked[i] = objs[place]
+	}
+	return picked
+}
+
+// askOnce asks, or waits for the answer if the same is being asked. It converts
+// the first of the objects, as many as a review carries.
+func (w *webhook) askOnce(ctx context.Context, objs []*unstructured.Unstructured, to schema.GroupVersion) ([]*unstructured.Unstructured, error) {
+	var question strings.Builder
+	for _, obj := range objs {
+		if obj.GetResourceVersion() == "" {
+			return w.ask(ctx, objs, to)
+		}
+		key := keyOf(obj, to)
+		fmt.Fprintln(&question, key.uid, key.revision, key.version)
+	}
+	answer, err, shared := w.asking.Do(question.String(), func() (any, error) { return w.ask(ctx, objs, to) })
+	if err == nil {
+		return answer.([]*unstructured.Unstructured), nil
+	}
+	if shared && ctx.Err() == nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		// Who asked may have gone.
+		return w.ask(ctx, objs, to)
+	}
+	return nil, err
+}
+
+// ask sends a review of as many objects as it carries, and takes what comes
+// back.
+func (w *webhook) ask(ctx context.Context, objs []*unstructured.Unstructured, to schema.GroupVersion) ([]*unstructured.Unstructured, error) {
 	var raw []runtime.RawExtension
-	for size := 0; len(raw) < min(len(places), reviewObjects) && size < reviewBytes; {
-		body, err := json.Marshal(objs[places[len(raw)]].Object)
+	for size := 0; len(raw) < len(objs) && size < reviewBytes; {
+		body, err := json.Marshal(objs[len(raw)].Object)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		raw = append(raw, runtime.RawExtension{Raw: body})
 		size += len(body)
 	}
-	return len(raw), w.ask(ctx, raw, objs, out, places[:len(raw)], to)
-}
-
-// ask sends a review and takes what comes back.
-func (w *webhook) ask(ctx context.Context, raw []runtime.RawExtension, objs, out []*unstructured.Unstructured, places []int, to schema.GroupVersion) error {
 	answer, err := w.review(ctx, raw, to.String())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(answer) != len(places) {
-		return fmt.Errorf("returned %d objects, expected %d", len(answer), len(places))
+	if len(answer) != len(raw) {
+		return nil, fmt.Errorf("returned %d objects, expected %d", len(answer), len(raw))
 	}
-	for i, place := range places {
-		converted := &unstructured.Unstructured{}
-		if err := kjson.UnmarshalCaseSensitivePreserveInts(answer[i].Raw, &converted.Object); err != nil {
-			return fmt.Errorf("returned invalid converted object at index %d: %w", i, err)
-		}
-		if err := accept(objs[place], converted, to); err != nil {
-			return fmt.Errorf("returned invalid converted object at index %d: %w", i, err)
-		}
-		out[place] = converted
-		if objs[place].GetResourceVersion() != "" {
-			w.kept.Add(keyOf(objs[place], to), converted)
+	out := make([]*unstructured.Unstructured, len(answer))
+	for i := range answer {
+		if out[i], err = w.take(objs[i], answer[i].Raw, to); err != nil {
+			return nil, fmt.Errorf("returned invalid converted object at index %d: %w", i, err)
 		}
 	}
-	return nil
+	return out, nil
+}
+
+// take reads one converted object, and keeps it.
+func (w *webhook) take(original *unstructured.Unstructured, raw []byte, to schema.GroupVersion) (*unstructured.Unstructured, error) {
+	converted := &unstructured.Unstructured{}
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &converted.Object); err != nil {
+		return nil, err
+	}
+	if err := accept(original, converted, to); err != nil {
+		return nil, err
+	}
+	if err := w.prune(converted); err != nil {
+		return nil, err
+	}
+	if original.GetResourceVersion() != "" {
+		w.kept.Add(keyOf(original, to), converted)
+	}
+	return converted, nil
 }
 
 // review asks the webhook in the first version of the review that both know.

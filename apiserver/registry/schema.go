@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
@@ -41,4 +42,8 @@ type Codec struct {
 	// version. It may ask others, so that it can fail and take time; nil:
 	// nothing is to be done.
 	Present func(ctx context.Context, objs []runtime.Object) ([]runtime.Object, error)
+	// Fields are what field selectors may ask presented objects for, as
+	// Resource.Fields are of what the store has. They are always the same names;
+	// nil: none.
+	Fields func(obj runtime.Object) fields.Set
 }

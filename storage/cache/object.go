@@ -52,14 +52,16 @@ type bytesEncoder interface {
 type Predicate struct {
 	Labels labels.Selector
 	Fields fields.Selector
+	// Form selects once more, of what these select; nil selects all.
+	Form *Form
 }
 
 // Empty reports whether the predicate selects every object.
 func (p Predicate) Empty() bool {
-	return (p.Labels == nil || p.Labels.Empty()) && (p.Fields == nil || p.Fields.Empty())
+	return (p.Labels == nil || p.Labels.Empty()) && (p.Fields == nil || p.Fields.Empty()) && p.Form == nil
 }
 
-// Matches reports whether the predicate selects an object.
+// Matches reports whether labels and fields of an object are selected.
 func (p Predicate) Matches(o *Object) bool {
 	return (p.Labels == nil || p.Labels.Matches(o.Labels)) && (p.Fields == nil || p.Fields.Matches(o.Fields))
 }

@@ -109,7 +109,10 @@ func (r *Resource) List(ctx context.Context, o ListOptions) (*Page, error) {
 	if err := r.whole(o.Prefix); err != nil {
 		return nil, err
 	}
-	page := s.page(o, o.Predicate.Empty())
+	page, err := s.page(ctx, o, o.Predicate.Empty())
+	if err != nil {
+		return nil, err
+	}
 	if page.Next != "" {
 		r.keep(s)
 	}

@@ -102,8 +102,16 @@ func (r *Resource) dropKept(now time.Time) {
 }
 
 // page reads a state as the options say, and counts the objects that are left
-// if it is asked to.
-func (s snapshot) page(o ListOptions, counting bool) *Page {
+// if it is asked to, where no form selects.
+func (s snapshot) page(ctx context.Context, o ListOptions, counting bool) (*Page, error) {
+	if o.Predicate.Form != nil {
+		return s.formed(ctx, o)
+	}
+	return s.matching(o, counting), nil
+}
+
+// matching is the page of the objects that labels and fields select.
+func (s snapshot) matching(o ListOptions, counting bool) *Page {
 	page := &Page{Revision: s.revision, Objects: make([]*Object, 0, s.size(o))}
 	s.objects.ascend(o.Prefix, o.From, o.Predicate, func(obj *Object) bool {
 		if page.Next != "" {
@@ -154,26 +162,39 @@ func (r *Resource) listStore(ctx context.Context, revision int64, o ListOptions)
 			return nil, fmt.Errorf("list %s: %w", o.Prefix, err)
 		}
 		page.Revision, req.Revision = result.Revision, result.Revision
-		for i, kv := range result.KVs {
-			obj, err := r.decode(kv)
-			if err != nil {
+		matching, err := r.decodeMatching(result.KVs, o.Predicate)
+		if err != nil {
+			return nil, err
+		}
+		before := len(page.Objects)
+		for batch := range slices.Chunk(matching, batchSize) {
+			if err := page.add(ctx, o, batch); err != nil {
 				return nil, err
 			}
-			if !o.Predicate.Matches(obj) {
-				continue
+			if page.Next != "" {
+				break
 			}
-			if o.Limit > 0 && len(page.Objects) == o.Limit {
-				page.Next = kv.Key
-				if o.Predicate.Empty() {
-					page.Remaining = result.Remaining + int64(len(result.KVs)-i)
-				}
-				return page, nil
-			}
-			page.Objects = append(page.Objects, obj)
 		}
-		if result.Remaining == 0 || len(result.KVs) == 0 {
+		if page.Next != "" && o.Predicate.Empty() {
+			page.Remaining = result.Remaining + int64(len(result.KVs)-len(page.Objects)+before)
+		}
+		if page.Next != "" || result.Remaining == 0 || len(result.KVs) == 0 {
 			return page, nil
 		}
 		req.From = result.KVs[len(result.KVs)-1].Key + "\x00"
 	}
+}
+
+func (r *Resource) decodeMatching(values []storage.KV, p Predicate) ([]*Object, error) {
+	var matching []*Object
+	for _, kv := range values {
+		object, err := r.decode(kv)
+		if err != nil {
+			return nil, err
+		}
+		if p.Matches(object) {
+			matching = append(matching, object)
+		}
+	}
+	return matching, nil
 }

@@ -155,7 +155,11 @@ func (w *Watch) Next(ctx context.Context) ([]Event, error) {
 		default:
 		}
 		if w.initial != nil {
-			if events := w.nextInitial(); len(events) > 0 {
+			events, err := w.nextInitial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if len(events) > 0 {
 				return events, nil
 			}
 		}
@@ -163,7 +167,11 @@ func (w *Watch) Next(ctx context.Context) ([]Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		if events := w.events(changes); len(events) > 0 {
+		events, err := w.events(ctx, changes)
+		if err != nil {
+			return nil, err
+		}
+		if len(events) > 0 {
 			return events, nil
 		}
 		if len(changes) > 0 {
@@ -191,13 +199,16 @@ func (w *Watch) Bookmark() (Event, bool) {
 }
 
 // nextInitial tells a part of the initial state, and its end.
-func (w *Watch) nextInitial() []Event {
-	page := w.initial.page(ListOptions{
+func (w *Watch) nextInitial(ctx context.Context) ([]Event, error) {
+	page, err := w.initial.page(ctx, ListOptions{
 		Prefix:    w.options.Prefix,
 		From:      w.initialFrom,
 		Limit:     batchSize,
 		Predicate: w.options.Predicate,
 	}, false)
+	if err != nil {
+		return nil, err
+	}
 	events := make([]Event, 0, len(page.Objects)+1)
 	for _, o := range page.Objects {
 		events = append(events, Event{Type: watch.Added, Object: o, Revision: o.Revision, Initial: true})
@@ -209,7 +220,7 @@ func (w *Watch) nextInitial() []Event {
 			events = append(events, Event{Type: watch.Bookmark, Revision: page.Revision, InitialEventsEnd: true})
 		}
 	}
-	return events
+	return events, nil
 }
 
 // read takes the next changes from the topic. When there are none it returns
@@ -233,20 +244,27 @@ func (w *Watch) read() ([]*change, int64, <-chan struct{}, error) {
 }
 
 // events tells what changes mean to this watch.
-func (w *Watch) events(changes []*change) []Event {
+func (w *Watch) events(ctx context.Context, changes []*change) ([]Event, error) {
+	seen, err := w.seen(ctx, changes)
+	if err != nil {
+		return nil, err
+	}
 	var events []Event
 	for _, c := range changes {
-		before, after := w.selects(c.previous), w.selects(c.current)
+		before, after := seen(c.previous), seen(c.current)
 		switch {
-		case before && after:
-			events = append(events, Event{Type: watch.Modified, Object: c.current, Revision: c.revision})
-		case after:
-			events = append(events, Event{Type: watch.Added, Object: c.current, Revision: c.revision})
-		case before:
+		case before != nil && after != nil:
+			events = append(events, Event{Type: watch.Modified, Object: after, Revision: c.revision})
+		case after != nil:
+			events = append(events, Event{Type: watch.Added, Object: after, Revision: c.revision})
+		case before == nil:
+		case before == c.previous:
 			events = append(events, Event{Type: watch.Deleted, Object: c.gone(), Revision: c.revision})
+		default:
+			events = append(events, Event{Type: watch.Deleted, Object: before.at(c.revision), Revision: c.revision})
 		}
 	}
-	return events
+	return events, nil
 }
 
 func (w *Watch) selects(o *Object) bool {
