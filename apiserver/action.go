@@ -94,6 +94,6 @@ func (s *Server) replyResult(w http.ResponseWriter, r *http.Request, a answer, r
 	if result == nil {
 		return s.replyStatus(w, r, a, &metav1.Status{Status: metav1.StatusSuccess, Code: http.StatusCreated})
 	}
-	s.reply(w, r, http.StatusCreated, a, result, fresh{result})
+	s.reply(w, r, http.StatusCreated, a, fresh{result})
 	return nil
 }

@@ -28,7 +28,7 @@ func (s *Server) handleApply(w http.ResponseWriter, r *http.Request, c *call, a 
 		return p.applyTo(manager, old.obj)
 	})
 	if err == nil {
-		s.reply(w, r, http.StatusOK, a, obj, fresh{obj})
+		s.reply(w, r, http.StatusOK, a, fresh{obj})
 		return nil
 	}
 	if !errors.Is(err, storage.ErrNotFound) || c.sub != nil {
@@ -37,7 +37,7 @@ func (s *Server) handleApply(w http.ResponseWriter, r *http.Request, c *call, a 
 	if obj, err = s.createByApply(r.Context(), c, p, manager); err != nil {
 		return err
 	}
-	s.reply(w, r, http.StatusCreated, a, obj, fresh{obj})
+	s.reply(w, r, http.StatusCreated, a, fresh{obj})
 	return nil
 }
 

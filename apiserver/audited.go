@@ -135,9 +135,13 @@ func auditBody(ctx context.Context, kind schema.GroupVersionKind, obj runtime.Ob
 }
 
 // auditReply keeps the object that a client gets.
-func auditReply(ctx context.Context, kind schema.GroupVersionKind, obj runtime.Object) {
+func auditReply(ctx context.Context, kind schema.GroupVersionKind, from encodable) {
 	record := audit.From(ctx)
 	if record == nil {
+		return
+	}
+	obj, err := from.Decoded()
+	if err != nil {
 		return
 	}
 	if m, err := meta.Accessor(obj); err == nil {

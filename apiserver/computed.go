@@ -26,7 +26,7 @@ func (s *Server) handleComputed(w http.ResponseWriter, r *http.Request, c *call)
 	if c.info.Verb == "get" {
 		for _, obj := range objects {
 			if m, err := meta.Accessor(obj); err == nil && m.GetName() == c.name {
-				s.reply(w, r, http.StatusOK, a, obj, fresh{obj})
+				s.reply(w, r, http.StatusOK, a, fresh{obj})
 				return nil
 			}
 		}
@@ -52,7 +52,7 @@ func (sel *selection) among(objects []runtime.Object) []*cache.Object {
 		if err != nil {
 			continue
 		}
-		o := &cache.Object{Object: obj, Labels: m.GetLabels(), Fields: fields.Set{"metadata.name": m.GetName()}}
+		o := cache.Made(obj, m.GetLabels(), fields.Set{"metadata.name": m.GetName()})
 		if sel.predicate.Matches(o) {
 			kept = append(kept, o)
 		}

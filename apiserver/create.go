@@ -35,7 +35,7 @@ func (s *Server) handleCreate(w http.ResponseWriter, r *http.Request, c *call) e
 	if err != nil {
 		return err
 	}
-	s.reply(w, r, http.StatusCreated, a, obj, fresh{obj})
+	s.reply(w, r, http.StatusCreated, a, fresh{obj})
 	return nil
 }
 

@@ -35,7 +35,11 @@ func (s *Server) cached(ctx context.Context, wr *write) (*current, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &current{obj: found.obj, encoded: found.from, revision: object.Revision}, nil
+	obj, err := found.Decoded()
+	if err != nil {
+		return nil, err
+	}
+	return &current{obj: obj, encoded: found, revision: object.Revision}, nil
 }
 
 // live reads an object from the store.

@@ -41,7 +41,7 @@ func (s *Server) handleDelete(w http.ResponseWriter, r *http.Request, c *call) e
 	if !gone && options.OrphanDependents != nil && !*options.OrphanDependents {
 		code = http.StatusAccepted
 	}
-	s.reply(w, r, code, a, obj, fresh{obj})
+	s.reply(w, r, code, a, fresh{obj})
 	return nil
 }
 
@@ -59,7 +59,7 @@ func (s *Server) replyStatus(w http.ResponseWriter, r *http.Request, a answer, s
 	if code == 0 {
 		code = http.StatusOK
 	}
-	auditReply(r.Context(), statusKind, status)
+	auditReply(r.Context(), statusKind, fresh{status})
 	body, err := renderStatus(a.out, status)
 	if err != nil {
 		return err

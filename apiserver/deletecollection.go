@@ -6,7 +6,6 @@ import (
 	"path"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/yare-io/yare/admission"
@@ -57,9 +56,7 @@ func (s *Server) removeAll(ctx context.Context, c *call, objects []*cache.Object
 		group.Go(func() error {
 			one := *c
 			one.name = path.Base(object.Key)
-			if m, err := meta.Accessor(object.Object); err == nil {
-				one.namespace = m.GetNamespace()
-			}
+			one.namespace = object.Fields.Get("metadata.namespace")
 			wr := newWrite(ctx, &one, admission.Delete, options.DeepCopy(), options.DryRun, "")
 			_, _, err := s.remove(ctx, wr, options)
 			if isGone(err) {

@@ -17,23 +17,23 @@ func (s *Server) handleGet(w http.ResponseWriter, r *http.Request, c *call) erro
 	if err != nil {
 		return err
 	}
-	s.reply(w, r, http.StatusOK, a, object.obj, object.from)
+	s.reply(w, r, http.StatusOK, a, object)
 	return nil
 }
 
 // get reads the object that a call names. Without a resourceVersion it sees
 // everything written before.
-func (s *Server) get(r *http.Request, c *call) (shown, error) {
+func (s *Server) get(r *http.Request, c *call) (encodable, error) {
 	revision := cache.Consistent
 	if version := c.query.Get("resourceVersion"); version != "" {
 		var err error
 		if revision, err = parseVersion(version); err != nil {
-			return shown{}, apierrors.NewBadRequest("invalid resourceVersion: " + err.Error())
+			return nil, apierrors.NewBadRequest("invalid resourceVersion: " + err.Error())
 		}
 	}
 	object, err := c.res.objects().Get(r.Context(), c.res.key(c.namespace, c.name), revision)
 	if err != nil {
-		return shown{}, err
+		return nil, err
 	}
 	return c.res.presentOne(r.Context(), object)
 }

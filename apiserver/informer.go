@@ -17,7 +17,8 @@ import (
 
 // ListWatch is for informers in this process that follow a stored resource of
 // which much happens: they get the watch cache's own objects, with no bytes in
-// between and past authorization. Who reads them must change nothing.
+// between and past authorization. Who reads them must change nothing; who keeps
+// them has the cache keep them decoded too, by Stored.
 func (s *Server) ListWatch(name schema.GroupResource) (*toolscache.ListWatch, error) {
 	res := s.set().stored[name]
 	if res == nil || res.row.Codec != nil || res.row.StoredAs != nil {
@@ -42,7 +43,9 @@ func (l direct) list(ctx context.Context, options metav1.ListOptions) (runtime.O
 	list := &metav1.List{Items: make([]runtime.RawExtension, len(page.Objects))}
 	list.ResourceVersion = strconv.FormatInt(page.Revision, 10)
 	for i, o := range page.Objects {
-		list.Items[i].Object = o.Object
+		if list.Items[i].Object, err = o.Decoded(); err != nil {
+			return nil, apiError(err, l.res.row.GroupResource(), "")
+		}
 	}
 	return list, nil
 }
@@ -119,7 +122,8 @@ func (w *directWatch) send(ctx context.Context, event watch.Event) bool {
 
 func (w *directWatch) event(event *cache.Event) (watch.Event, error) {
 	if event.Type != watch.Bookmark {
-		return watch.Event{Type: event.Type, Object: event.Object.Object}, nil
+		obj, err := event.Object.Decoded()
+		return watch.Event{Type: event.Type, Object: obj}, err
 	}
 	obj, err := bookmarkOf(w.res, event)
 	return watch.Event{Type: watch.Bookmark, Object: obj}, err

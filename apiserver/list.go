@@ -94,13 +94,13 @@ func compressed(w http.ResponseWriter) {
 
 // streamList encodes objects, where they are not encoded yet, while it sends
 // them.
-func (s *Server) streamList(w http.ResponseWriter, res *resource, a answer, meta metav1.ListMeta, objects []shown, gzip bool) error {
+func (s *Server) streamList(w http.ResponseWriter, res *resource, a answer, meta metav1.ListMeta, objects []encodable, gzip bool) error {
 	kind, encoder := a.listForm(res)
 	if gzip {
 		encoder = codec.Deflated(encoder)
 		compressed(w)
 	}
-	list, err := codec.StreamList(a.out.Format, kind, meta, len(objects), func(i int) ([]byte, error) { return objects[i].from.Encoded(encoder) }, gzip)
+	list, err := codec.StreamList(a.out.Format, kind, meta, len(objects), func(i int) ([]byte, error) { return objects[i].Encoded(encoder) }, gzip)
 	if err != nil {
 		return err
 	}
@@ -210,7 +210,9 @@ func (a answer) renderList(ctx context.Context, res *resource, meta metav1.ListM
 	if a.out.As == "Table" {
 		sources := make([]table.Source, len(objects))
 		for i, o := range objects {
-			sources[i] = a.source(o.obj, o.from)
+			if sources[i], err = a.source(o); err != nil {
+				return nil, err
+			}
 		}
 		return a.table(meta, sources)
 	}
@@ -225,13 +227,13 @@ func (a answer) renderList(ctx context.Context, res *resource, meta metav1.ListM
 }
 
 // join makes a list, or one of metadata, of what an encoder makes of objects.
-func (a answer) join(res *resource, meta metav1.ListMeta, objects []shown, as func(runtime.Encoder) runtime.Encoder,
+func (a answer) join(res *resource, meta metav1.ListMeta, objects []encodable, as func(runtime.Encoder) runtime.Encoder,
 	list func(codec.Format, schema.GroupVersionKind, metav1.ListMeta, [][]byte) (*codec.List, error)) (*codec.List, error) {
 	kind, encoder := a.listForm(res)
 	encoder = as(encoder)
 	items := make([][]byte, len(objects))
 	for i, o := range objects {
-		item, err := o.from.Encoded(encoder)
+		item, err := o.Encoded(encoder)
 		if err != nil {
 			return nil, err
 		}

@@ -59,7 +59,11 @@ func (o objects) Get(ctx context.Context, name schema.GroupResource, namespace, 
 	if err != nil {
 		return nil, apiError(err, name, object)
 	}
-	return out.obj, nil
+	obj, err := out.Decoded()
+	if err != nil {
+		return nil, apiError(err, name, object)
+	}
+	return obj, nil
 }
 
 // List implements registry.Objects.
@@ -78,7 +82,9 @@ func (o objects) List(ctx context.Context, name schema.GroupResource, namespace 
 	}
 	out := make([]runtime.Object, len(found))
 	for i := range found {
-		out[i] = found[i].obj
+		if out[i], err = found[i].Decoded(); err != nil {
+			return nil, apiError(err, name, "")
+		}
 	}
 	return out, nil
 }

@@ -47,6 +47,9 @@ func (p *part) objects() *cache.Resource {
 	defer p.mu.Unlock()
 	if p.registered == nil {
 		p.registered = p.cache.Register(p.config)
+		if codec := p.row.Load().Codec; codec != nil && codec.Present != nil {
+			p.registered.KeepDecoded()
+		}
 		if p.closed {
 			p.cache.Remove(p.registered)
 		}

@@ -44,7 +44,7 @@ func (s *Server) handlePatch(w http.ResponseWriter, r *http.Request, c *call) er
 	if err != nil {
 		return err
 	}
-	s.reply(w, r, http.StatusOK, a, obj, fresh{obj})
+	s.reply(w, r, http.StatusOK, a, fresh{obj})
 	return nil
 }
 

@@ -9,24 +9,21 @@ import (
 	"github.com/yare-io/yare/storage/cache"
 )
 
-// shown is an object as a client gets to see it.
-type shown struct {
-	obj  runtime.Object
-	from encodable
-}
-
 // present brings objects of the cache into the resource's version.
-func (res *resource) present(ctx context.Context, objects []*cache.Object) ([]shown, error) {
-	out := make([]shown, len(objects))
+func (res *resource) present(ctx context.Context, objects []*cache.Object) ([]encodable, error) {
+	out := make([]encodable, len(objects))
 	for i, o := range objects {
-		out[i] = shown{o.Object, o}
+		out[i] = o
 	}
 	if res.row.Codec == nil || res.row.Codec.Present == nil || len(objects) == 0 {
 		return out, nil
 	}
 	before := make([]runtime.Object, len(objects))
 	for i, o := range objects {
-		before[i] = o.Object
+		var err error
+		if before[i], err = o.Decoded(); err != nil {
+			return nil, err
+		}
 	}
 	after, err := res.row.Codec.Present(ctx, before)
 	if err != nil {
@@ -34,17 +31,17 @@ func (res *resource) present(ctx context.Context, objects []*cache.Object) ([]sh
 	}
 	for i, obj := range after {
 		if obj != before[i] {
-			out[i] = shown{obj, fresh{obj}}
+			out[i] = fresh{obj}
 		}
 	}
 	return out, nil
 }
 
 // presentOne does the same for a single object.
-func (res *resource) presentOne(ctx context.Context, object *cache.Object) (shown, error) {
+func (res *resource) presentOne(ctx context.Context, object *cache.Object) (encodable, error) {
 	out, err := res.present(ctx, []*cache.Object{object})
 	if err != nil {
-		return shown{}, err
+		return nil, err
 	}
 	return out[0], nil
 }

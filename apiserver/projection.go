@@ -35,7 +35,7 @@ func (s *Server) handleProjection(w http.ResponseWriter, r *http.Request, c *cal
 	if err != nil {
 		return err
 	}
-	s.reply(w, r, http.StatusOK, a, obj, fresh{obj})
+	s.reply(w, r, http.StatusOK, a, fresh{obj})
 	return nil
 }
 
@@ -44,7 +44,11 @@ func (s *Server) project(r *http.Request, c *call) (runtime.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.sub.Projection.From(object.obj)
+	obj, err := object.Decoded()
+	if err != nil {
+		return nil, err
+	}
+	return c.sub.Projection.From(obj)
 }
 
 func (s *Server) putProjection(r *http.Request, c *call) (runtime.Object, error) {

@@ -19,16 +19,19 @@ import (
 	"github.com/yare-io/yare/apiserver/table"
 )
 
-// encodable is an object that may remember its encodings: one of the cache, or
-// a fresh one.
+// encodable is an object that may remember its encodings, or have to be decoded
+// where these do not do: one of the cache, or a fresh one.
 type encodable interface {
 	Encoded(runtime.Encoder) ([]byte, error)
+	// Decoded returns the object, which must not be changed.
+	Decoded() (runtime.Object, error)
 }
 
 // fresh is an object that nobody else will ask for.
 type fresh struct{ runtime.Object }
 
 func (f fresh) Encoded(e runtime.Encoder) ([]byte, error) { return codec.Bytes(e, f.Object) }
+func (f fresh) Decoded() (runtime.Object, error)          { return f.Object, nil }
 
 // answer is what a client gets and in which form.
 type answer struct {
@@ -39,10 +42,14 @@ type answer struct {
 }
 
 // render encodes one object.
-func (a answer) render(obj runtime.Object, from encodable) ([]byte, error) {
+func (a answer) render(from encodable) ([]byte, error) {
 	switch a.out.As {
 	case "Table":
-		return a.table(listMetaOf(obj), []table.Source{a.source(obj, from)})
+		source, err := a.source(from)
+		if err != nil {
+			return nil, err
+		}
+		return a.table(listMetaOf(source.Object), []table.Source{source})
 	case "PartialObjectMetadata":
 		return a.wrap(from, a.out.Format.Metadata(), a.out.AsKind())
 	default:
@@ -67,14 +74,15 @@ func (a answer) wrap(from encodable, encoder runtime.Encoder, kind schema.GroupV
 	return codec.Wrap(a.out.Format, kind, bare)
 }
 
-func (a answer) source(obj runtime.Object, from encodable) table.Source {
+func (a answer) source(from encodable) (table.Source, error) {
+	obj, err := from.Decoded()
 	return table.Source{Object: obj, Full: func() ([]byte, error) {
 		bare, err := from.Encoded(codec.JSON.Bare())
 		if err != nil {
 			return nil, err
 		}
 		return codec.Wrap(codec.JSON, a.kind, bare)
-	}}
+	}}, err
 }
 
 // listMetaOf gives the table of a single object that object's version.
@@ -86,13 +94,13 @@ func listMetaOf(obj runtime.Object) metav1.ListMeta {
 }
 
 // reply sends one object.
-func (s *Server) reply(w http.ResponseWriter, r *http.Request, code int, a answer, obj runtime.Object, from encodable) {
-	body, err := a.render(obj, from)
+func (s *Server) reply(w http.ResponseWriter, r *http.Request, code int, a answer, from encodable) {
+	body, err := a.render(from)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	auditReply(r.Context(), a.kind, obj)
+	auditReply(r.Context(), a.kind, from)
 	s.send(w, r, code, a.out.Format.MediaType(), prettify(a.out, body))
 }
 

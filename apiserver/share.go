@@ -1,6 +1,8 @@
 package apiserver
 
 import (
+	"strconv"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -32,9 +34,17 @@ func (s *Server) Share(object any) (any, error) {
 	if !ok {
 		return object, nil
 	}
-	cached, err := meta.Accessor(own.Object)
-	if err != nil || cached.GetUID() != decoded.GetUID() || cached.GetResourceVersion() != decoded.GetResourceVersion() {
+	if strconv.FormatInt(own.Revision, 10) != decoded.GetResourceVersion() {
 		return object, nil
 	}
-	return own.Object, nil
+	res.objects().KeepDecoded()
+	kept, err := own.Decoded()
+	if err != nil {
+		return object, nil
+	}
+	cached, err := meta.Accessor(kept)
+	if err != nil || cached.GetUID() != decoded.GetUID() {
+		return object, nil
+	}
+	return kept, nil
 }

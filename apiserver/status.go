@@ -135,7 +135,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if status.Details != nil && status.Details.RetryAfterSeconds > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(status.Details.RetryAfterSeconds)))
 	}
-	auditReply(r.Context(), statusKind, status)
+	auditReply(r.Context(), statusKind, fresh{status})
 	out, err := codec.Negotiate(r, nil, statusOffer)
 	if err != nil {
 		out = codec.Output{}

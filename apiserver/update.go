@@ -41,13 +41,13 @@ func (s *Server) handleUpdate(w http.ResponseWriter, r *http.Request, c *call) e
 		if err != nil {
 			return err
 		}
-		s.reply(w, r, http.StatusOK, a, obj, fresh{obj})
+		s.reply(w, r, http.StatusOK, a, fresh{obj})
 		return nil
 	}
 	if obj, err = s.createByUpdate(r, c, options, read); err != nil {
 		return err
 	}
-	s.reply(w, r, http.StatusCreated, a, obj, fresh{obj})
+	s.reply(w, r, http.StatusCreated, a, fresh{obj})
 	return nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/utils/clock"
@@ -189,7 +188,7 @@ func (t *stream) add(ctx context.Context, chunks *codec.Chunks, event *cache.Eve
 		if err != nil {
 			return err
 		}
-		bare, err := found.from.Encoded(t.out.Format.Bare())
+		bare, err := found.Encoded(t.out.Format.Bare())
 		if err != nil {
 			return err
 		}
@@ -240,18 +239,22 @@ func (t *stream) build(ctx context.Context, event *cache.Event, header bool) ([]
 	if err != nil {
 		return nil, err
 	}
-	body, err := t.object(found.obj, found.from, header)
+	body, err := t.object(found, header)
 	if err != nil {
 		return nil, err
 	}
 	return codec.Frame(t.out.Format, string(event.Type), body), nil
 }
 
-func (t *stream) object(obj runtime.Object, from encodable, header bool) ([]byte, error) {
+func (t *stream) object(from encodable, header bool) ([]byte, error) {
 	switch t.out.As {
 	case "Table":
 		t.tables.Now = t.clock.Now()
-		return t.tables.Make(listMetaOf(obj), []table.Source{t.source(obj, from)}, header)
+		source, err := t.source(from)
+		if err != nil {
+			return nil, err
+		}
+		return t.tables.Make(listMetaOf(source.Object), []table.Source{source}, header)
 	case "PartialObjectMetadata", "PartialObjectMetadataList":
 		return t.wrap(from, t.out.Format.Metadata(), t.partialKind())
 	default:
@@ -272,7 +275,7 @@ func (t *stream) bookmark(event *cache.Event) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := t.object(obj, fresh{obj}, !t.headed)
+	body, err := t.object(fresh{obj}, !t.headed)
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,8 @@ func tokenKey(t *testing.T, c *cluster) (*serviceaccount.Issuer, *serviceaccount
 	if err != nil {
 		t.Fatal(err)
 	}
-	getter := serviceaccount.NewCachedGetter(c.client, informers.NewSharedInformerFactory(c.client, 0))
+	factory := informers.NewSharedInformerFactory(c.client, 0)
+	getter := serviceaccount.NewCachedGetter(c.client, factory, factory.Core().V1().Pods().Lister())
 	verifier, err := serviceaccount.NewVerifier(serviceaccount.VerifierConfig{
 		Issuers: []string{"https://cluster"}, Keys: keys, Audiences: []string{"https://cluster"}, Getter: getter, NoteUse: getter.Label,
 	})

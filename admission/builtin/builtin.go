@@ -11,6 +11,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
 	psapi "k8s.io/pod-security-admission/admission/api"
 	"k8s.io/utils/clock"
 
@@ -19,13 +20,15 @@ import (
 )
 
 // Deps is what plugins need. All are required but
-// Kinds, Clock and Config.
+// Pods, Kinds, Clock and Config.
 type Deps struct {
 	// Client reads (and for one or two plugins, writes) objects past RBAC.
 	Client kubernetes.Interface
 	// Informers cache what plugins look up; Plugins registers the informers it
 	// needs, and the caller starts the factory afterwards.
 	Informers informers.SharedInformerFactory
+	// Pods finds pods; nil means by an informer of Informers.
+	Pods corelisters.PodLister
 	// Authorizer decides what a plugin wants to know about the user.
 	Authorizer authorizer.UnconditionalAuthorizer
 	// Kinds are those that are served. Only
@@ -106,6 +109,9 @@ func Plugins(deps Deps, enable, disable []string) ([]admission.Plugin, error) {
 	}
 	if deps.Clock == nil {
 		deps.Clock = clock.RealClock{}
+	}
+	if deps.Pods == nil {
+		deps.Pods = deps.Informers.Core().V1().Pods().Lister()
 	}
 	var plugins []admission.Plugin
 	for _, e := range entries {

@@ -33,7 +33,7 @@ func newNodeRestriction(deps Deps) (admission.Plugin, error) {
 	p := &nodeRestriction{
 		plugin:     on("NodeRestriction", admission.Create, admission.Update, admission.Delete),
 		client:     deps.Client,
-		pods:       deps.Informers.Core().V1().Pods().Lister(),
+		pods:       deps.Pods,
 		authorizer: deps.Authorizer,
 	}
 	p.checks = map[schema.GroupResource]func(context.Context, *admission.Attributes, string) error{

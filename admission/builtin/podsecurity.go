@@ -42,7 +42,7 @@ func newPodSecurity(deps Deps) (admission.Plugin, error) {
 		Metrics:          uncounted{},
 		PodSpecExtractor: psadmission.DefaultPodSpecExtractor{},
 		NamespaceGetter:  psadmission.NamespaceGetterFromListerAndClient(core.Namespaces().Lister(), deps.Client),
-		PodLister:        psadmission.PodListerFromInformer(core.Pods().Lister()),
+		PodLister:        psadmission.PodListerFromInformer(deps.Pods),
 	}
 	if err := library.CompleteConfiguration(); err != nil {
 		return nil, err

@@ -148,7 +148,9 @@ func pause(ctx context.Context, delay time.Duration) {
 
 // follow reads all API services, and then every change of them.
 func (a *Aggregator) follow(ctx context.Context) error {
-	events, err := a.config.Services().Watch(ctx, cache.WatchOptions{Prefix: servicePrefix, After: cache.Consistent, InitialEvents: true, Bookmarks: true})
+	services := a.config.Services()
+	services.KeepDecoded()
+	events, err := services.Watch(ctx, cache.WatchOptions{Prefix: servicePrefix, After: cache.Consistent, InitialEvents: true, Bookmarks: true})
 	if err != nil {
 		return err
 	}
@@ -165,7 +167,11 @@ func (a *Aggregator) follow(ctx context.Context) error {
 			if event.Object == nil {
 				continue
 			}
-			s := event.Object.Object.(*service)
+			obj, err := event.Object.Decoded()
+			if err != nil {
+				return err
+			}
+			s := obj.(*service)
 			if a.known[s.Name] = s; event.Type == watch.Deleted {
 				delete(a.known, s.Name)
 			}

@@ -110,6 +110,7 @@ func (c *Controller) Run(ctx context.Context) error {
 
 // follow reads all definitions, and then every change of them.
 func (c *Controller) follow(ctx context.Context) error {
+	c.config.Definitions.KeepDecoded()
 	events, err := c.config.Definitions.Watch(ctx, cache.WatchOptions{Prefix: DefinitionPrefix, After: cache.Consistent, InitialEvents: true, Bookmarks: true})
 	if err != nil {
 		return err
@@ -147,7 +148,12 @@ func (c *Controller) take(batch []cache.Event, seen map[string]bool) (names []st
 		if event.Object == nil {
 			continue
 		}
-		d := event.Object.Object.(*apiextensionsv1.CustomResourceDefinition)
+		obj, err := event.Object.Decoded()
+		if err != nil {
+			c.logger.Error("cannot read a definition", "key", event.Object.Key, "error", err)
+			continue
+		}
+		d := obj.(*apiextensionsv1.CustomResourceDefinition)
 		changed[d.Name] = true
 		if event.Type == watch.Deleted {
 			c.forget(d.Name)

@@ -1,5 +1,5 @@
-// Package cache serves reads and watches of decoded objects from memory, so
-// that a store sees each object once, however many clients ask for it.
+// Package cache serves reads and watches of objects from memory, so that a store
+// sees each object once, however many clients ask for it.
 //
 // One watch over the whole store feeds all resources. Because the feed sees
 // every key, the revision of its last batch says exactly how far the cache has
@@ -61,11 +61,16 @@ type Config struct {
 type Option func(*Cache)
 
 // WithEncodingBudget bounds the bytes of encoded objects and events that are
-// kept; the ones not used for longest go first. Default: 128 MiB: 10,000 pods in each form that
-// lists of them have.
+// kept; the ones not used for longest go first. Default: four times what the
+// store has of all objects, which is each of them in JSON and in a form or two more, but at
+// least 16 MiB and at most 512 MiB.
 func WithEncodingBudget(bytes int64) Option {
-	return func(c *Cache) { c.encodings.limit = bytes }
+	return func(c *Cache) { c.leastEncodings, c.mostEncodings = bytes, bytes }
 }
+
+// encodingsPerStored is how many bytes of encodings are kept for each that the
+// store has.
+const encodingsPerStored = 4
 
 // WithEventLimit bounds how many events each resource keeps for watches to
 // start from. Default: 65 536. The log is far shorter while little happens.
@@ -85,8 +90,15 @@ type Cache struct {
 	clock      clock.WithTicker
 	eventLimit int
 	encodings  *encodings
-	records    *records
-	asking     asking
+	// leastEncodings and mostEncodings bound the budget of encodings, whatever
+	// stored is: the bytes that the store has of all objects.
+	leastEncodings, mostEncodings int64
+	stored                        atomic.Int64
+
+	recent  recent
+	records *records
+	words   words
+	asking  asking
 	// checkInterval and checked are of the comparison with the store.
 	checkInterval time.Duration
 	checked       func(prefix string, err error)
@@ -114,12 +126,16 @@ func New(store storage.Store, logger *slog.Logger, options ...Option) *Cache {
 		logger:     logger,
 		clock:      clock.RealClock{},
 		eventLimit: 64 << 10,
-		encodings:  &encodings{limit: 128 << 20},
+		encodings:  &encodings{},
+		recent:     recent{limit: recentLimit},
 		records:    newRecords(),
 		resources:  make(map[string][]*Resource),
 		stopped:    make(chan struct{}),
 
 		checkInterval: 5 * time.Minute,
+
+		leastEncodings: 16 << 20,
+		mostEncodings:  512 << 20,
 	}
 	if logger == nil {
 		c.logger = slog.New(slog.DiscardHandler)
@@ -128,7 +144,13 @@ func New(store storage.Store, logger *slog.Logger, options ...Option) *Cache {
 	for _, option := range options {
 		option(c)
 	}
+	c.account(0)
 	return c
+}
+
+// account notes that the store has some bytes more, or less, of the objects here.
+func (c *Cache) account(more int64) {
+	c.encodings.limit.Store(min(max(c.stored.Add(more)*encodingsPerStored, c.leastEncodings), c.mostEncodings))
 }
 
 // Register adds a resource, before or while the cache runs. Its reads wait

@@ -144,6 +144,14 @@ func (f *fixture) watch(o cache.WatchOptions) *cache.Watch {
 	return w
 }
 
+func decoded(o *cache.Object) *corev1.Pod {
+	obj, err := o.Decoded()
+	if err != nil {
+		panic(err)
+	}
+	return obj.(*corev1.Pod)
+}
+
 // describe renders events as "ADDED ns/name@revision".
 func describe(events []cache.Event) []string {
 	var out []string
@@ -151,7 +159,7 @@ func describe(events []cache.Event) []string {
 		line := string(e.Type)
 		if e.Object != nil {
 			line += " " + strings.TrimPrefix(e.Object.Key, pods)
-			if rv := e.Object.Object.(*corev1.Pod).ResourceVersion; rv != strconv.FormatInt(e.Revision, 10) {
+			if rv := decoded(e.Object).ResourceVersion; rv != strconv.FormatInt(e.Revision, 10) {
 				line += " with resourceVersion " + rv
 			}
 		}
@@ -278,7 +286,7 @@ func TestWatchFollowsSelectors(t *testing.T) {
 	got := f.expect(w,
 		fmt.Sprintf("ADDED ns/a@%d", b), fmt.Sprintf("MODIFIED ns/a@%d", c), fmt.Sprintf("DELETED ns/a@%d", d),
 		fmt.Sprintf("ADDED ns/a@%d", e), fmt.Sprintf("DELETED ns/a@%d", g))
-	if last := got[2].Object.Object.(*corev1.Pod).Labels; last["x"] != "1" {
+	if last := decoded(got[2].Object).Labels; last["x"] != "1" || got[2].Object.Labels.Get("x") != "1" {
 		t.Fatalf("the deleted event has %v, not the last selected content", last)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // used since it last came by, so that a hit costs one atomic store and no
 // shared lock.
 type encodings struct {
-	limit int64
+	limit atomic.Int64
 
 	mu   sync.Mutex
 	size int64
@@ -114,13 +114,14 @@ func (m *memo) drop(e *encoding) {
 // take more than an eighth of it.
 func (b *encodings) add(e *encoding) bool {
 	size := int64(len(e.bytes))
-	if size > b.limit/8 {
+	limit := b.limit.Load()
+	if size > limit/8 {
 		return false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.size += size
-	for b.size > b.limit && b.ring.Len() > 0 {
+	for b.size > limit && b.ring.Len() > 0 {
 		b.turn()
 	}
 	if b.hand != nil {

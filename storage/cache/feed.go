@@ -192,6 +192,9 @@ func (r *Resource) fetch(ctx context.Context, revision int64) ([]update, error) 
 		}
 		for _, kv := range result.KVs {
 			o, err := r.decode(kv)
+			if err == nil {
+				o.shrink()
+			}
 			updates = append(updates, update{key: kv.Key, revision: kv.Revision, object: o, err: err})
 		}
 		if result.Remaining == 0 || len(result.KVs) == 0 {

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	testclock "k8s.io/utils/clock/testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -264,7 +263,7 @@ func TestHintedObjectsAreNotDecoded(t *testing.T) {
 		if i == 100 {
 			store.restore()
 			o, err := f.pods.Get(f.ctx, pods+"ns/a", cache.Consistent)
-			if err != nil || o.Object != apiruntime.Object(hinted) {
+			if err != nil || decoded(o) != hinted {
 				t.Fatalf("got %v %v", o, err)
 			}
 		}

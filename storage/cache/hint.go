@@ -57,10 +57,16 @@ func (h *hints) take(key string, revision int64) runtime.Object {
 	return obj
 }
 
-// fromEvent makes an Object of a written value.
-func (r *Resource) fromEvent(kv storage.KV) (*Object, error) {
+// fromEvent makes an Object of a written value, which is likely to be sent to
+// watches soon.
+func (r *Resource) fromEvent(kv storage.KV) (o *Object, err error) {
 	if obj := r.hints.take(kv.Key, kv.Revision); obj != nil {
-		return r.newObject(kv, obj)
+		o, err = r.newObject(kv, obj)
+	} else {
+		o, err = r.decode(kv)
 	}
-	return r.decode(kv)
+	if err == nil {
+		r.cache.recent.add(o)
+	}
+	return o, err
 }

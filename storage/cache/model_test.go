@@ -329,7 +329,7 @@ func (f *fixture) journal(w *cache.Watch, end int64) *model {
 			s := step{key: e.Object.Key, revision: e.Revision, before: now[e.Object.Key]}
 			if e.Type != "DELETED" {
 				s.after = &version{revision: e.Revision, tweaks: []string{
-					"app=" + e.Object.Labels["app"], "node=" + e.Object.Fields.Get("spec.nodeName"),
+					"app=" + e.Object.Labels.Get("app"), "node=" + e.Object.Fields.Get("spec.nodeName"),
 				}}
 			}
 			now[s.key] = s.after

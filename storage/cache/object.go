@@ -2,9 +2,9 @@ package cache
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -12,23 +12,34 @@ import (
 	"github.com/yare-io/yare/storage"
 )
 
-// Object is a decoded object in the cache. Nothing in it may be changed: it is
-// shared by everyone who reads it.
+// Object is an object in the cache: the bytes that the store has, and what
+// selectors ask for. Nothing in it may be changed: it is shared by everyone who
+// reads it.
 type Object struct {
 	Key string
 	// Revision at which the object was last written; for the object of a
 	// Deleted event that of the event. The object's resourceVersion says the
 	// same.
 	Revision int64
-	Object   runtime.Object
-	Labels   labels.Set
+	Labels   labels.Labels
 	// Fields are those of Config.Fields with metadata.name and
 	// metadata.namespace.
 	Fields fields.Fields
 
+	// resource decodes it.
+	resource *Resource
 	// stored is how many bytes the store has of it.
 	stored  int
+	form    atomic.Pointer[form]
 	encoded memo
+}
+
+// Made returns an object that is in no cache, for what reads objects of one.
+// It keeps no encodings.
+func Made(obj runtime.Object, labels labels.Set, fields fields.Set) *Object {
+	o := &Object{Labels: labels, Fields: fields}
+	o.form.Store(&form{decoded: obj})
+	return o
 }
 
 // Encoded returns the object as e writes it. Encodings are kept by
@@ -36,10 +47,14 @@ type Object struct {
 // shared and must not be changed.
 func (o *Object) Encoded(e runtime.Encoder) ([]byte, error) {
 	return o.encoded.get(string(e.Identifier()), func() ([]byte, error) {
-		if direct, ok := e.(bytesEncoder); ok {
-			return direct.Bytes(o.Object)
+		obj, err := o.passing()
+		if err != nil {
+			return nil, err
 		}
-		return runtime.Encode(e, o.Object)
+		if direct, ok := e.(bytesEncoder); ok {
+			return direct.Bytes(obj)
+		}
+		return runtime.Encode(e, obj)
 	})
 }
 
@@ -71,14 +86,11 @@ const (
 	namespaceField = "metadata.namespace"
 )
 
-// decode makes an Object of a stored value.
+// decode makes an Object of a stored value, and has it decoded for a start.
 func (r *Resource) decode(kv storage.KV) (*Object, error) {
-	obj, err := r.config.Decode(kv)
+	obj, err := r.decodeValue(kv)
 	if err != nil {
-		return nil, fmt.Errorf("decode %s at revision %d: %w", kv.Key, kv.Revision, err)
-	}
-	if metadata, ok := obj.(metav1.ObjectMetaAccessor); ok {
-		r.cache.records.share(metadata.GetObjectMeta().GetManagedFields())
+		return nil, err
 	}
 	return r.newObject(kv, obj)
 }
@@ -88,7 +100,7 @@ func (r *Resource) newObject(kv storage.KV, obj runtime.Object) (*Object, error)
 	if err != nil {
 		return nil, fmt.Errorf("decode %s at revision %d: %w", kv.Key, kv.Revision, err)
 	}
-	o := &Object{Key: kv.Key, Revision: kv.Revision, Object: obj, Labels: metadata.GetLabels(), stored: len(kv.Value)}
+	o := &Object{Key: kv.Key, Revision: kv.Revision, resource: r, stored: len(kv.Value)}
 	var set fields.Set
 	if r.config.Fields != nil {
 		set = r.config.Fields(obj)
@@ -98,19 +110,13 @@ func (r *Resource) newObject(kv storage.KV, obj runtime.Object) (*Object, error)
 	}
 	set[nameField] = metadata.GetName()
 	set[namespaceField] = metadata.GetNamespace()
-	o.Fields = r.fieldsOf(set)
+	o.Fields = r.fieldsOf(kv.Key, set)
+	o.Labels = r.labelsOf(metadata.GetLabels())
 	o.encoded.budget = r.cache.encodings
-	return o, nil
-}
-
-// at returns a copy that claims another revision, for events in which an object
-// is seen for the last time.
-func (o *Object) at(revision int64) *Object {
-	obj := o.Object.DeepCopyObject()
-	if metadata, err := meta.Accessor(obj); err == nil {
-		metadata.SetResourceVersion(fmt.Sprint(revision))
+	if r.keepsDecoded.Load() {
+		o.form.Store(&form{decoded: obj})
+	} else {
+		o.form.Store(&form{value: kv.Value, decoded: obj})
 	}
-	last := &Object{Key: o.Key, Revision: revision, Object: obj, Labels: o.Labels, Fields: o.Fields}
-	last.encoded.budget = o.encoded.budget
-	return last
+	return o, nil
 }

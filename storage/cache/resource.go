@@ -33,9 +33,13 @@ type Resource struct {
 	epoch int
 
 	hints hints
+	// keepsDecoded: see KeepDecoded.
+	keepsDecoded atomic.Bool
 	// fieldNames are those that most objects have.
 	fieldNames atomic.Pointer[[]string]
 	objects    *objects
+	// accounted is what the cache knows of the size of objects.
+	accounted int64
 	// clone of objects that readers share, nil after a change.
 	clone *objects
 	// kept are the states that pages are being read from, latest last.
@@ -162,6 +166,17 @@ func (r *Resource) apply(updates []update) {
 			r.applyOne(u)
 		}
 	}
+	r.account()
+}
+
+// account tells the cache how much the store has of the objects. The caller
+// holds mu.
+func (r *Resource) account() {
+	if r.ended != nil {
+		return
+	}
+	r.cache.account(r.objects.stored - r.accounted)
+	r.accounted = r.objects.stored
 }
 
 func (r *Resource) applyOne(u update) {
@@ -205,6 +220,7 @@ func (r *Resource) finish(updates []update, revision int64) bool {
 		}
 		r.objects.put(u.object)
 	}
+	r.account()
 	r.base, r.last, r.floor = revision, revision, revision
 	r.all.drop(len(r.all.changes))
 	// Watches of an earlier epoch have the old topics.
@@ -254,6 +270,7 @@ func (r *Resource) merge(updates []update, revision int64) {
 	for _, u := range changes {
 		r.applyOne(u)
 	}
+	r.account()
 	// What lay between is not known exactly, so nobody may start there.
 	r.base, r.last, r.floor = revision, revision, revision
 }
@@ -280,6 +297,8 @@ func (r *Resource) remove(reason error) {
 		return
 	}
 	r.ended = reason
+	r.cache.account(-r.accounted)
+	r.accounted = 0
 	close(r.gone)
 	r.wakeAll()
 }
@@ -313,6 +332,7 @@ func (r *Resource) Refresh(ctx context.Context) error {
 			r.objects.put(u.object)
 		}
 	}
+	r.account()
 	r.clone, r.kept = nil, nil
 	return nil
 }

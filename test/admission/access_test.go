@@ -1,6 +1,7 @@
 package admission_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -8,8 +9,11 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/yare-io/yare/admission"
 	"github.com/yare-io/yare/apiserver/authz"
@@ -18,6 +22,17 @@ import (
 	rbacbootstrap "github.com/yare-io/yare/apiserver/authz/rbac/bootstrap"
 	"github.com/yare-io/yare/apiserver/authz/rbac/escalation"
 )
+
+// podsOf lists and watches pods as a client does.
+func podsOf(client kubernetes.Interface) *cache.ListWatch {
+	pods := client.CoreV1().Pods(metav1.NamespaceAll)
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return pods.List(ctx, options)
+		},
+		WatchFuncWithContext: pods.Watch,
+	}
+}
 
 // real makes the server decide about access as the binary does by default.
 func real(h *harness) {
@@ -33,7 +48,7 @@ func real(h *harness) {
 			h.t.Fatal(err)
 		}
 		h.synced = append(h.synced, synced)
-		if synced, err = nodes.Follow(factory); err != nil {
+		if synced, err = nodes.Follow(factory, podsOf(h.inside)); err != nil {
 			h.t.Fatal(err)
 		}
 		h.synced = append(h.synced, synced)

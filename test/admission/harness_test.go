@@ -46,9 +46,11 @@ import (
 
 // harness is a server with admission, and clients of it.
 type harness struct {
-	t       testing.TB
-	http    *httptest.Server
-	client  kubernetes.Interface
+	t      testing.TB
+	http   *httptest.Server
+	client kubernetes.Interface
+	// inside is the server's own client.
+	inside  kubernetes.Interface
 	factory informers.SharedInformerFactory
 	server  atomic.Pointer[apiserver.Server]
 	// warnings are those that the client has heard.
@@ -89,7 +91,7 @@ func start(t testing.TB, options ...option) *harness {
 	}
 	inside := kubernetes.NewForConfigOrDie(&rest.Config{Host: "https://inside", Transport: h, QPS: -1})
 	factory := informers.NewSharedInformerFactory(inside, 0)
-	h.factory = factory
+	h.inside, h.factory = inside, factory
 	streams, err := proxy.New(proxy.Config{KubeletTLS: &tls.Config{MinVersion: tls.VersionTLS12}})
 	if err != nil {
 		t.Fatal(err)

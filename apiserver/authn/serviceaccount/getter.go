@@ -10,7 +10,7 @@ import (
 	corelisters "k8s.io/client-go/listers/core/v1"
 )
 
-// CachedGetter looks into informers first and asks the server for what they do
+// CachedGetter looks into listers first and asks the server for what they do
 // not have (yet).
 type CachedGetter struct {
 	client          kubernetes.Interface
@@ -21,14 +21,14 @@ type CachedGetter struct {
 
 var _ Getter = (*CachedGetter)(nil)
 
-// NewCachedGetter uses the factory's informers for service accounts, pods and
-// nodes; secrets are always read live, so that no copy of them is kept.
-func NewCachedGetter(client kubernetes.Interface, factory informers.SharedInformerFactory) *CachedGetter {
+// NewCachedGetter uses the factory's informers for service accounts and nodes;
+// secrets are always read live, so that no copy of them is kept.
+func NewCachedGetter(client kubernetes.Interface, factory informers.SharedInformerFactory, pods corelisters.PodLister) *CachedGetter {
 	core := factory.Core().V1()
 	return &CachedGetter{
 		client:          client,
 		serviceAccounts: core.ServiceAccounts().Lister(),
-		pods:            core.Pods().Lister(),
+		pods:            pods,
 		nodes:           core.Nodes().Lister(),
 	}
 }

@@ -47,38 +47,44 @@ func newGraph() *graph {
 	}
 }
 
-// setPod takes in a pod. A mirror pod is made by its node, which must gain no
-// rights by it: it counts as a pod of the node and nothing more.
-func (g *graph) setPod(pod *corev1.Pod) {
-	key := podKey{pod.Namespace, pod.Name}
-	var uses []vertex
-	if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; !mirror {
-		for _, ref := range References(pod) {
-			uses = append(uses, vertex{ref.Kind, pod.Namespace, ref.Name})
-		}
+// bind reads what binds a pod to its node. A mirror pod is made by its node, which
+// must gain no rights by it: it counts as a pod of the node and nothing more.
+func bind(pod *corev1.Pod) boundPod {
+	bound := boundPod{node: pod.Spec.NodeName}
+	if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror || bound.node == "" {
+		return bound
 	}
+	for _, ref := range References(pod) {
+		bound.uses = append(bound.uses, vertex{ref.Kind, pod.Namespace, ref.Name})
+	}
+	return bound
+}
+
+// setPod takes in a pod.
+func (g *graph) setPod(pod *podUse) {
+	key, bound := podKey{pod.Namespace, pod.Name}, pod.bound
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	old, known := g.pods[key]
-	if known && old.node == pod.Spec.NodeName && slices.Equal(old.uses, uses) {
+	if known && old.node == bound.node && slices.Equal(old.uses, bound.uses) {
 		return
 	}
 	g.deletePod(key)
-	if pod.Spec.NodeName == "" {
+	if bound.node == "" {
 		return
 	}
-	g.pods[key] = boundPod{pod.Spec.NodeName, uses}
-	used := g.used[pod.Spec.NodeName]
+	g.pods[key] = bound
+	used := g.used[bound.node]
 	if used == nil {
 		used = map[vertex]int{}
-		g.used[pod.Spec.NodeName] = used
+		g.used[bound.node] = used
 	}
-	for _, v := range uses {
+	for _, v := range bound.uses {
 		used[v]++
 	}
 }
 
-func (g *graph) removePod(pod *corev1.Pod) {
+func (g *graph) removePod(pod *podUse) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.deletePod(podKey{pod.Namespace, pod.Name})

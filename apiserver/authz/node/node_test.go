@@ -8,8 +8,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/informers"
@@ -80,7 +83,7 @@ func (q ask) attributes(t testing.TB, node string) authorizer.AttributesRecord {
 
 func TestANodeReachesWhatItsPodsUseAndNothingElse(t *testing.T) {
 	a := authorizerOf(t)
-	a.graph.setPod(web("n1"))
+	a.graph.setPod(useOf(web("n1")))
 	a.graph.setVolume(disk())
 	a.graph.setAttachment(&storagev1.VolumeAttachment{ObjectMeta: metav1.ObjectMeta{Name: "va"}, Spec: storagev1.VolumeAttachmentSpec{NodeName: "n1"}})
 	const coordination, storage, resource = "coordination.k8s.io", "storage.k8s.io", "resource.k8s.io"
@@ -154,11 +157,11 @@ func TestANodeReachesWhatItsPodsUseAndNothingElse(t *testing.T) {
 	check("n2", none, false)
 	check("", append(own, all...), false)
 
-	a.graph.setPod(web("n2"))
+	a.graph.setPod(useOf(web("n2")))
 	if decision, _, _ := a.Authorize(t.Context(), own[0].attributes(t, "n1")); decision == authorizer.DecisionAllow {
 		t.Error("n1 kept what moved away")
 	}
-	a.graph.removePod(web("n2"))
+	a.graph.removePod(useOf(web("n2")))
 	a.graph.removeVolume("disk")
 	a.graph.removeAttachment("va")
 	if len(a.graph.pods)+len(a.graph.used)+len(a.graph.volumes)+len(a.graph.bySecret)+len(a.graph.attachments) != 0 {
@@ -171,7 +174,7 @@ func TestOnlyNodesAreNodes(t *testing.T) {
 	if _, _, incomplete, err := a.RulesFor(t.Context(), &user.DefaultInfo{Name: "system:node:n1", Groups: []string{"system:nodes"}}, "team"); !incomplete || err == nil {
 		t.Errorf("a node's rules are listed: %v, %v", incomplete, err)
 	}
-	a.graph.setPod(web("n1"))
+	a.graph.setPod(useOf(web("n1")))
 	for _, info := range []*user.DefaultInfo{
 		{Name: "system:node:n1"},
 		{Name: "n1", Groups: []string{"system:nodes"}},
@@ -192,7 +195,7 @@ func TestAMirrorPodGivesItsNodeNoRights(t *testing.T) {
 	a := authorizerOf(t)
 	mirror := web("n1")
 	mirror.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"}
-	a.graph.setPod(mirror)
+	a.graph.setPod(useOf(mirror))
 	for q, want := range map[ask]bool{
 		{"get", "", "secrets", "", "team", "pull", ""}: false,
 		{"get", "", "pods", "", "team", "web", ""}:     true,
@@ -208,7 +211,18 @@ func TestFollowFillsTheGraph(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	client := fake.NewClientset(web("n1"), disk())
 	factory := informers.NewSharedInformerFactory(client, 0)
-	synced, err := a.Follow(factory)
+	pods := client.CoreV1().Pods(metav1.NamespaceAll)
+	synced, err := a.Follow(factory, &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return pods.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			if options.SendInitialEvents != nil {
+				return nil, apierrors.NewBadRequest("the fake has no streaming lists")
+			}
+			return pods.Watch(ctx, options)
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +255,7 @@ func BenchmarkAuthorizeNode(b *testing.B) {
 	for i := range 10_000 {
 		pod := web(fmt.Sprint("n", i%100))
 		pod.Name = fmt.Sprint("web", i)
-		a.graph.setPod(pod)
+		a.graph.setPod(useOf(pod))
 	}
 	var request authorizer.Attributes = ask{"get", "", "secrets", "", "team", "vol", ""}.attributes(b, "n42")
 	b.ReportAllocs()

@@ -57,7 +57,7 @@ func (g *gate) admissionPlugins(options *Options, around surroundings, first ...
 		return nil, err
 	}
 	plugins, err := builtin.Plugins(builtin.Deps{
-		Client: around.client, Informers: around.informers, Authorizer: g.authorizer, Kinds: versions, Config: config.Builtin,
+		Client: around.client, Informers: around.informers, Pods: around.pods, Authorizer: g.authorizer, Kinds: versions, Config: config.Builtin,
 		Given: map[string]admission.Plugin{
 			webhook.MutatingName: mutating, webhook.ValidatingName: validating,
 			policy.MutatingName: changing, policy.ValidatingName: checking,

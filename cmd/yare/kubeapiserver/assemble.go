@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
 
 	"github.com/yare-io/yare/apiserver"
@@ -24,10 +25,12 @@ import (
 func (s *Server) assemble(services []netip.Prefix) error {
 	client := s.Client()
 	s.informers = informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(s.loopback.share))
-	s.loopback.followDirectly(s.informers)
+	s.loopback.followDirectly(s.informers, corev1.Resource("nodes"), &corev1.Node{})
 	var err error
 	if s.gate, err = newGate(s.options, surroundings{
-		trust: s.trust, client: client, informers: s.informers, rows: s.loopback.rows, objects: s.loopback.objects, own: s.isOwn, logger: s.logger,
+		trust: s.trust, client: client, informers: s.informers,
+		pods: podLister{s.loopback}, podEvents: direct{loopback: s.loopback, name: corev1.Resource("pods")}.listWatch(),
+		rows: s.loopback.rows, objects: s.loopback.objects, own: s.isOwn, logger: s.logger,
 	}); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/yare-io/yare/admission"
@@ -59,6 +60,10 @@ type surroundings struct {
 	trust     *Trust
 	client    kubernetes.Interface
 	informers informers.SharedInformerFactory
+	// pods finds pods without an informer.
+	pods corelisters.PodLister
+	// podEvents lists and watches pods.
+	podEvents *cache.ListWatch
 	// rows are the resources that are served, once they are.
 	rows func() []*registry.Resource
 	// objects are what is stored, nil until the server is there.
@@ -71,10 +76,10 @@ type surroundings struct {
 // newGate builds the gate. It reads objects through client, and through
 // informers that the caller starts.
 func newGate(options *Options, around surroundings) (*gate, error) {
-	t, client, factory := around.trust, around.client, around.informers
+	t, factory := around.trust, around.informers
 	g := &gate{metrics: prometheus.NewRegistry(), logger: around.logger}
 	var err error
-	if g.authenticator, err = g.newAuthenticator(options, t, client, factory); err != nil {
+	if g.authenticator, err = g.newAuthenticator(options, around); err != nil {
 		return nil, err
 	}
 	if g.policy, err = rbacbootstrap.Load(rbacbootstrap.DefaultGates); err != nil {
@@ -84,7 +89,7 @@ func newGate(options *Options, around surroundings) (*gate, error) {
 	if err := g.follow(roles.Follow(factory)); err != nil {
 		return nil, err
 	}
-	if err := g.authorize(options, roles, factory); err != nil {
+	if err := g.authorize(options, roles, around); err != nil {
 		return nil, err
 	}
 	if g.admission, err = g.admissionPlugins(options, around, escalation.New(roles, g.authorizer)); err != nil {
@@ -109,8 +114,9 @@ func (o *Options) tokenAudiences() []string {
 	return []string{o.Issuer()}
 }
 
-func (g *gate) newAuthenticator(options *Options, t *Trust, client kubernetes.Interface, factory informers.SharedInformerFactory) (*authn.Authenticator, error) {
-	objects := serviceaccount.NewCachedGetter(client, factory)
+func (g *gate) newAuthenticator(options *Options, around surroundings) (*authn.Authenticator, error) {
+	t, client := around.trust, around.client
+	objects := serviceaccount.NewCachedGetter(client, around.informers, around.pods)
 	verifier, err := serviceaccount.NewVerifier(serviceaccount.VerifierConfig{
 		Issuers: options.Issuers, Keys: t.tokenKeys, Audiences: options.tokenAudiences(),
 		Getter: objects, NoteUse: objects.Label,
@@ -143,7 +149,7 @@ func (g *gate) follow(synced cache.InformerSynced, err error) error {
 }
 
 // authorize puts the modes that the flags or a file name in order.
-func (g *gate) authorize(options *Options, roles *rbac.Authorizer, factory informers.SharedInformerFactory) error {
+func (g *gate) authorize(options *Options, roles *rbac.Authorizer, around surroundings) error {
 	nodes := node.New(g.policy.NodeRules())
 	builtin := map[authz.Mode]authorizer.Authorizer{authz.RBAC: roles, authz.Node: nodes}
 	config, err := g.access(options, builtin)
@@ -152,7 +158,7 @@ func (g *gate) authorize(options *Options, roles *rbac.Authorizer, factory infor
 	}
 	// A file may bring the mode Node later.
 	if options.auth.authorizationConfig != "" || slices.Contains(config.Modes, authz.Node) {
-		if err := g.follow(nodes.Follow(factory)); err != nil {
+		if err := g.follow(nodes.Follow(around.informers, around.podEvents)); err != nil {
 			return err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -15,16 +14,13 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// followDirectly has the informers of what changes most read the watch cache,
-// where others read it through the API.
-func (l *loopback) followDirectly(factory informers.SharedInformerFactory) {
-	for name, example := range map[string]runtime.Object{"pods": &corev1.Pod{}, "nodes": &corev1.Node{}} {
-		direct := direct{loopback: l, name: corev1.Resource(name)}
-		source := &cache.ListWatch{ListWithContextFunc: direct.list, WatchFuncWithContext: direct.watch}
-		factory.InformerFor(example, func(_ kubernetes.Interface, resync time.Duration) cache.SharedIndexInformer {
-			return cache.NewSharedIndexInformer(source, example, resync, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
-		})
-	}
+// followDirectly has the informer of a resource that changes much read the watch
+// cache, where others read it through the API.
+func (l *loopback) followDirectly(factory informers.SharedInformerFactory, name schema.GroupResource, example runtime.Object) {
+	source := direct{loopback: l, name: name, keep: true}.listWatch()
+	factory.InformerFor(example, func(_ kubernetes.Interface, resync time.Duration) cache.SharedIndexInformer {
+		return cache.NewSharedIndexInformer(source, example, resync, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	})
 }
 
 // direct is the server's ListWatch once the server is there; before, it fails,
@@ -32,6 +28,12 @@ func (l *loopback) followDirectly(factory informers.SharedInformerFactory) {
 type direct struct {
 	loopback *loopback
 	name     schema.GroupResource
+	// keep: what is listed and watched is kept.
+	keep bool
+}
+
+func (d direct) listWatch() *cache.ListWatch {
+	return &cache.ListWatch{ListWithContextFunc: d.list, WatchFuncWithContext: d.watch}
 }
 
 var errNotThere = errors.New("the server has not started yet")
@@ -40,6 +42,9 @@ func (d direct) source() (*cache.ListWatch, error) {
 	server := d.loopback.server.Load()
 	if server == nil {
 		return nil, errNotThere
+	}
+	if d.keep {
+		server.Stored(d.name).KeepDecoded()
 	}
 	return server.ListWatch(d.name)
 }

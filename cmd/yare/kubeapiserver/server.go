@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -178,8 +179,12 @@ func (s *Server) Addr() netip.AddrPort { return s.listener.Addr().(*net.TCPAddr)
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Informers read the server's own objects; all parts of the process may use
-// them.
-func (s *Server) Informers() informers.SharedInformerFactory { return s.informers }
+// them. The server itself follows no whole pods: their informer is made for who
+// asks here.
+func (s *Server) Informers() informers.SharedInformerFactory {
+	s.loopback.followDirectly(s.informers, corev1.Resource("pods"), &corev1.Pod{})
+	return s.informers
+}
 
 // ConfigFor is a client configuration that reaches this server in the process,
 // as the given user.
