@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/yare-io/yare/cmd/yare/heap"
 )
 
 // version is what the API and the nodes report; the build sets it.
@@ -25,6 +27,7 @@ func main() {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
+	go heap.Follow(ctx)
 	command := newCommand()
 	command.SetArgs(arguments(command, os.Args))
 	if err := command.ExecuteContext(ctx); err != nil {
