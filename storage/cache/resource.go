@@ -32,7 +32,7 @@ type Resource struct {
 	// epoch is raised when the store's history turned out to be another one.
 	epoch int
 
-	hints hints
+	expected expectations
 	// fieldNames are those that most objects have.
 	fieldNames atomic.Pointer[[]string]
 	objects    *objects
