@@ -38,6 +38,15 @@ type answer struct {
 	tables table.Maker
 }
 
+// body encodes one object, in a buffer that is used again after done.
+func (a answer) body(obj runtime.Object, from encodable) (body []byte, done func(), err error) {
+	if own, unshared := from.(fresh); unshared && a.out.As == "" {
+		return codec.Enveloped(a.out.Format, a.kind, own.Object)
+	}
+	body, err = a.render(obj, from)
+	return body, func() {}, err
+}
+
 // render encodes one object.
 func (a answer) render(obj runtime.Object, from encodable) ([]byte, error) {
 	switch a.out.As {
@@ -87,11 +96,12 @@ func listMetaOf(obj runtime.Object) metav1.ListMeta {
 
 // reply sends one object.
 func (s *Server) reply(w http.ResponseWriter, r *http.Request, code int, a answer, obj runtime.Object, from encodable) {
-	body, err := a.render(obj, from)
+	body, done, err := a.body(obj, from)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
+	defer done()
 	auditReply(r.Context(), a.kind, obj)
 	s.send(w, r, code, a.out.Format.MediaType(), prettify(a.out, body))
 }
