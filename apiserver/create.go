@@ -177,11 +177,16 @@ func (s *Server) insert(ctx context.Context, wr *write, obj runtime.Object) (out
 		}
 		return s.written(wr, obj, value, 0)
 	}
+	expected := wr.expect(key, value, obj)
 	revision, err := s.config.Store.Create(ctx, key, value, wr.res.ttl(obj))
 	if err != nil {
+		expected.Forget()
 		return nil, err
 	}
 	written = true
+	if expected != nil {
+		return expected.Written(revision), nil
+	}
 	return s.written(wr, obj, value, revision)
 }
 

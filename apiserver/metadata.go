@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -42,7 +43,7 @@ func wipe(m metav1.Object) {
 // birth sets what the server sets on a new object.
 func (s *Server) birth(m metav1.Object) {
 	m.SetUID(uuid.NewUUID())
-	m.SetCreationTimestamp(metav1.NewTime(s.clock.Now()).Rfc3339Copy())
+	m.SetCreationTimestamp(metav1.NewTime(s.clock.Now().Truncate(time.Second).Local()))
 	m.SetDeletionTimestamp(nil)
 	m.SetDeletionGracePeriodSeconds(nil)
 	m.SetSelfLink("")

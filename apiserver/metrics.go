@@ -100,13 +100,15 @@ func (m *metrics) labels(info *request.Info, method string) []string {
 	return []string{verb, info.Group, info.Version, info.Resource, knownSubresource(info.Subresource), scope}
 }
 
+// verbNames are the verbs as metrics name them.
+var verbNames = map[string]string{
+	"get": "GET", "list": "LIST", "watch": "WATCH", "create": "POST", "update": "PUT",
+	"patch": "PATCH", "delete": "DELETE", "deletecollection": "DELETECOLLECTION",
+}
+
 func knownVerb(info *request.Info, method string) string {
-	switch info.Verb {
-	case "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection":
-		return map[string]string{
-			"get": "GET", "list": "LIST", "watch": "WATCH", "create": "POST", "update": "PUT",
-			"patch": "PATCH", "delete": "DELETE", "deletecollection": "DELETECOLLECTION",
-		}[info.Verb]
+	if name, known := verbNames[info.Verb]; known {
+		return name
 	}
 	switch method {
 	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodHead, http.MethodOptions:

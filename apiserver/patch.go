@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -123,6 +124,9 @@ func patchType(contentType string, accepted []string) (types.PatchType, error) {
 
 // apply returns a patched copy of an object.
 func (p *clientPatch) apply(r *http.Request, c *call, obj runtime.Object, encoded encodable) (runtime.Object, error) {
+	if out := p.merge(c, obj); out != nil {
+		return out, p.insist(out, obj)
+	}
 	kind := c.kind()
 	bare, err := encoded.Encoded(codec.JSON.Bare())
 	if err != nil {
@@ -145,6 +149,19 @@ func (p *clientPatch) apply(r *http.Request, c *call, obj runtime.Object, encode
 		return nil, err
 	}
 	return out, p.insist(out, obj)
+}
+
+// merge returns a copy of an object with a merge patch that is simple, nil when
+// it is not.
+func (p *clientPatch) merge(c *call, obj runtime.Object) runtime.Object {
+	if p.kind != types.MergePatchType || c.res.row.Schema != nil || reflect.TypeOf(obj) != reflect.TypeOf(c.newBody()) {
+		return nil
+	}
+	out := obj.DeepCopyObject()
+	if !patch.MergeTyped(out, p.body) {
+		return nil
+	}
+	return out
 }
 
 // strictness does with unknown and duplicate fields, of the patch and of what

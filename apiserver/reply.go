@@ -41,6 +41,15 @@ type answer struct {
 	tables table.Maker
 }
 
+// body encodes one object, in a buffer that is used again after done.
+func (a answer) body(from encodable) (body []byte, done func(), err error) {
+	if own, unshared := from.(fresh); unshared && a.out.As == "" {
+		return codec.Enveloped(a.out.Format, a.kind, own.Object)
+	}
+	body, err = a.render(from)
+	return body, func() {}, err
+}
+
 // render encodes one object.
 func (a answer) render(from encodable) ([]byte, error) {
 	switch a.out.As {
@@ -95,11 +104,12 @@ func listMetaOf(obj runtime.Object) metav1.ListMeta {
 
 // reply sends one object.
 func (s *Server) reply(w http.ResponseWriter, r *http.Request, code int, a answer, from encodable) {
-	body, err := a.render(from)
+	body, done, err := a.body(from)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
+	defer done()
 	auditReply(r.Context(), a.kind, from)
 	s.send(w, r, code, a.out.Format.MediaType(), prettify(a.out, body))
 }

@@ -222,11 +222,17 @@ func (s *Server) replace(ctx context.Context, wr *write, old *current, obj runti
 	if wr.dryRun {
 		return s.written(wr, obj, value, old.revision)
 	}
-	revision, err := s.config.Store.Update(ctx, wr.res.key(wr.namespace, wr.name), value, old.revision, wr.res.ttl(obj))
+	key := wr.res.key(wr.namespace, wr.name)
+	expected := wr.expect(key, value, obj)
+	revision, err := s.config.Store.Update(ctx, key, value, old.revision, wr.res.ttl(obj))
 	if err != nil {
+		expected.Forget()
 		return nil, err
 	}
 	written = true
+	if expected != nil {
+		return expected.Written(revision), nil
+	}
 	return s.written(wr, obj, value, revision)
 }
 
@@ -242,22 +248,25 @@ func (wr *write) storedAlike(ctx context.Context, old *current, obj runtime.Obje
 
 // unchanged compares by what clients would see.
 func unchanged(old *current, obj runtime.Object) (bool, error) {
-	format := codec.JSON
-	if codec.HasProtobuf(obj) {
-		format = codec.Protobuf
-	}
 	if err := setVersion(obj, old.revision); err != nil {
 		return false, err
 	}
 	undo := fieldmanager.Settle(old.obj, obj)
-	after, err := codec.Encode(format, obj)
-	if err != nil {
-		return false, err
-	}
-	before, err := old.encoded.Encoded(format.Bare())
-	same := err == nil && bytes.Equal(before, after)
+	same, err := alike(old, obj)
 	if !same {
 		undo()
 	}
 	return same, err
+}
+
+func alike(old *current, obj runtime.Object) (bool, error) {
+	if same, known := codec.Same(old.obj, obj); known {
+		return same, nil
+	}
+	after, err := codec.Encode(codec.JSON, obj)
+	if err != nil {
+		return false, err
+	}
+	before, err := old.encoded.Encoded(codec.JSON.Bare())
+	return err == nil && bytes.Equal(before, after), err
 }

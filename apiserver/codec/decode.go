@@ -1,7 +1,6 @@
 package codec
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -57,31 +56,25 @@ func decodeText(f Format, body []byte, want schema.GroupVersionKind, into runtim
 	return got, warnings, err
 }
 
-// unmarshalText reads JSON into an object with a Go type, whose kind it looks
-// at first. Mostly the object itself tells it afterwards.
+// unmarshalText reads JSON into an object with a Go type. Mostly it is read at
+// once, and the object itself tells its kind afterwards; else the kind is looked
+// at first.
 func unmarshalText(body []byte, want schema.GroupVersionKind, into runtime.Object, strict bool, warnings *[]error) (schema.GroupVersionKind, error) {
-	got, quick := want, beginsAs(body, want)
-	if !quick {
-		var err error
-		if got, err = claimed(body, want); err != nil {
-			return got, err
+	if unmarshalFlawless(body, into) {
+		if into.GetObjectKind().GroupVersionKind() == want {
+			return want, nil
 		}
+		return claimed(body, want)
 	}
-	var err error
-	if strict {
-		var more []error
-		more, err = kjson.UnmarshalStrict(body, into)
-		*warnings = append(*warnings, more...)
-	} else {
-		err = kjson.UnmarshalCaseSensitivePreserveInts(body, into)
+	got, err := claimed(body, want)
+	if err != nil {
+		return got, err
 	}
-	if quick && (err != nil || into.GetObjectKind().GroupVersionKind() != want) {
-		// What comes later may say otherwise.
-		var claim error
-		if got, claim = claimed(body, want); claim != nil {
-			err = claim
-		}
+	if !strict {
+		return got, kjson.UnmarshalCaseSensitivePreserveInts(body, into)
 	}
+	more, err := kjson.UnmarshalStrict(body, into)
+	*warnings = append(*warnings, more...)
 	return got, err
 }
 
@@ -92,15 +85,6 @@ func claimed(body []byte, want schema.GroupVersionKind) (schema.GroupVersionKind
 		err = &MismatchError{Got: got, Want: want}
 	}
 	return got, err
-}
-
-// beginsAs reports whether a body begins with exactly this kind and apiVersion,
-// as clients write them, in either order.
-func beginsAs(body []byte, want schema.GroupVersionKind) bool {
-	kind := `"kind":"` + want.Kind + `",`
-	version := `"apiVersion":"` + want.GroupVersion().String() + `",`
-	rest, ok := bytes.CutPrefix(body, []byte("{"))
-	return ok && (bytes.HasPrefix(rest, []byte(kind+version)) || bytes.HasPrefix(rest, []byte(version+kind)))
 }
 
 func fromYAML(body []byte, strict bool) ([]byte, []error, error) {

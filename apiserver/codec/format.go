@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -93,7 +94,12 @@ func (bareProtobuf) Bytes(obj runtime.Object) ([]byte, error) {
 	return raw, nil
 }
 
-type marshaler interface{ Marshal() ([]byte, error) }
+// marshaler is what types with a protobuf form have.
+type marshaler interface {
+	Marshal() ([]byte, error)
+	Size() int
+	MarshalToSizedBuffer([]byte) (int, error)
+}
 
 type unmarshaler interface {
 	Reset()
@@ -165,6 +171,22 @@ func wrapProtobuf(gvk schema.GroupVersionKind, bare []byte) []byte {
 	out = appendUnknownHead(out, gvk)
 	out = appendBytes(out, 2, bare)
 	return appendUnknownTail(out)
+}
+
+// appendProtobuf writes an object in its envelope.
+func appendProtobuf(out []byte, gvk schema.GroupVersionKind, m marshaler) ([]byte, error) {
+	size := m.Size()
+	out = slices.Grow(out, size+len(gvk.Kind)+len(gvk.Group)+len(gvk.Version)+32)
+	out = appendField(appendUnknownHead(out, gvk), 2, size)
+	out = out[:len(out)+size]
+	n, err := m.MarshalToSizedBuffer(out[len(out)-size:])
+	if err != nil {
+		return nil, err
+	}
+	if n != size {
+		return nil, fmt.Errorf("%T has %d bytes and said %d", m, n, size)
+	}
+	return appendUnknownTail(out), nil
 }
 
 func appendUnknownHead(out []byte, gvk schema.GroupVersionKind) []byte {

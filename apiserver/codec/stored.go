@@ -14,11 +14,11 @@ import (
 // store's revision and never kept.
 func Store(gvk schema.GroupVersionKind, obj runtime.Object) ([]byte, error) {
 	if m, ok := obj.(marshaler); ok {
-		raw, err := m.Marshal()
+		raw, err := appendProtobuf(nil, gvk, m)
 		if err != nil {
 			return nil, fmt.Errorf("encode %s for the store: %w", gvk.Kind, err)
 		}
-		return wrapProtobuf(gvk, raw), nil
+		return raw, nil
 	}
 	raw, err := json.Marshal(obj)
 	if err != nil {

@@ -1,6 +1,7 @@
 package fieldmanager
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -256,15 +257,18 @@ func descend(key string, s *shape, l, r found, changed, removed *node) error {
 		return err
 	}
 	if !more.empty() {
-		changed.kids = append(changed.kids, more)
+		changed.add(more)
 	}
 	if !less.empty() {
-		removed.kids = append(removed.kids, less)
+		removed.add(less)
 	}
 	return nil
 }
 
 func (o *object) compareMap(l, r found, changed, removed *node) (bool, error) {
+	if before, after, are := o.strings(l, r); are {
+		return compareStrings(before, after, changed, removed)
+	}
 	names := entries(l, nil)
 	names = entries(r, names)
 	slices.Sort(names)
@@ -290,6 +294,44 @@ func (o *object) compareMap(l, r found, changed, removed *node) (bool, error) {
 	return len(names) > 0, nil
 }
 
+// strings returns two maps of Go strings that are owned entry by entry.
+func (o *object) strings(l, r found) (before, after map[string]string, are bool) {
+	if o.named != nil || o.rest == nil || !o.rest.scalar || o.rest.unknown || o.rest.converted != nil {
+		return nil, nil, false
+	}
+	as := func(f found) (map[string]string, bool) {
+		if f.kind != mapped {
+			return nil, true
+		}
+		m, ok := f.v.Interface().(map[string]string)
+		return m, ok
+	}
+	before, x := as(l)
+	after, y := as(r)
+	return before, after, x && y
+}
+
+func compareStrings(before, after map[string]string, changed, removed *node) (bool, error) {
+	names := slices.AppendSeq(make([]string, 0, len(before)+len(after)), maps.Keys(before))
+	names = slices.AppendSeq(names, maps.Keys(after))
+	slices.Sort(names)
+	names = slices.Compact(names)
+	for _, name := range names {
+		if !isPlain(name) {
+			return false, errUnusual
+		}
+		was, there := before[name]
+		is, stays := after[name]
+		switch {
+		case !stays:
+			removed.add(node{key: "f:" + name, member: true})
+		case !there || was != is:
+			changed.add(node{key: "f:" + name, member: true})
+		}
+	}
+	return len(names) > 0, nil
+}
+
 // entries adds the keys of a map to names.
 func entries(f found, names []string) []string {
 	if f.kind != mapped {
@@ -297,12 +339,6 @@ func entries(f found, names []string) []string {
 	}
 	if names == nil {
 		names = make([]string, 0, 2*f.v.Len())
-	}
-	if m, ok := f.v.Interface().(map[string]string); ok {
-		for name := range m {
-			names = append(names, name)
-		}
-		return names
 	}
 	for iter := f.v.MapRange(); iter.Next(); {
 		names = append(names, iter.Key().String())
@@ -327,17 +363,16 @@ func (ls *list) compare(l, r found, changed, removed *node) error {
 	if err != nil {
 		return err
 	}
-	seen := make(map[string]bool, after)
+	var seen keySet
 	for i := range after {
 		item := look(r.v.Index(i))
 		key, err := ls.keyOf(item)
 		if err != nil {
 			return err
 		}
-		if seen[key] {
+		if !seen.add(key) {
 			return errUnusual
 		}
-		seen[key] = true
 		if err := descend(key, ls.item, old[key], item, changed, removed); err != nil {
 			return err
 		}
@@ -355,6 +390,34 @@ func (ls *list) compare(l, r found, changed, removed *node) error {
 	return nil
 }
 
+// keySet is a set of the keys of a list, which are mostly few.
+type keySet struct {
+	few  []string
+	many map[string]bool
+}
+
+// fewKeys are quicker to look at one by one.
+const fewKeys = 16
+
+// add reports whether the key is new.
+func (s *keySet) add(key string) bool {
+	if s.many != nil {
+		is := s.many[key]
+		s.many[key] = true
+		return !is
+	}
+	if slices.Contains(s.few, key) {
+		return false
+	}
+	if s.few = append(s.few, key); len(s.few) > fewKeys {
+		s.many = make(map[string]bool, 4*fewKeys)
+		for _, one := range s.few {
+			s.many[one] = true
+		}
+	}
+	return true
+}
+
 func length(f found) int {
 	if f.kind != listed {
 		return 0
@@ -364,6 +427,9 @@ func length(f found) int {
 
 // index returns the items of a list by their keys.
 func (ls *list) index(f found, n int) (map[string]found, error) {
+	if n == 0 {
+		return nil, nil
+	}
 	items := make(map[string]found, n)
 	for i := range n {
 		item := look(f.v.Index(i))

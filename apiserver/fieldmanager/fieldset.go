@@ -24,6 +24,14 @@ type node struct {
 // empty reports whether the set has nothing at or below the place.
 func (n *node) empty() bool { return !n.member && len(n.kids) == 0 }
 
+// add puts a set below n, after those that are there.
+func (n *node) add(kid node) {
+	if n.kids == nil {
+		n.kids = make([]node, 0, 4)
+	}
+	n.kids = append(n.kids, kid)
+}
+
 // appendJSON writes what is below n as FieldsV1.
 func (n *node) appendJSON(out []byte) []byte {
 	out = append(out, '{')

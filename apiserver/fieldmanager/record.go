@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -123,7 +124,7 @@ func (m *Manager) redistribute(s *shape, entries []metav1.ManagedFieldsEntry, ch
 		if !regular(&entry, own.APIVersion) || slices.ContainsFunc(out, func(e metav1.ManagedFieldsEntry) bool { return sameOwner(&e, &entry) }) {
 			return nil, errUnusual
 		}
-		set, err := parseFields(entry.FieldsV1.GetRawString())
+		set, err := parse(entry.FieldsV1)
 		if err != nil {
 			return nil, err
 		}
@@ -148,7 +149,7 @@ func (m *Manager) redistribute(s *shape, entries []metav1.ManagedFieldsEntry, ch
 		}
 	}
 	if !mine.empty() {
-		own.FieldsV1, own.Time = fields(&mine), &metav1.Time{Time: time.Now().UTC()}
+		own.FieldsV1, own.Time = fields(&mine), &metav1.Time{Time: time.Now().Truncate(time.Second).Local()}
 		out = append(out, own)
 		updaters++
 	}
@@ -162,10 +163,16 @@ func (m *Manager) redistribute(s *shape, entries []metav1.ManagedFieldsEntry, ch
 	return out, nil
 }
 
+// scratch has room to write a set in, which is then copied.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
 func fields(set *node) *metav1.FieldsV1 {
+	room := scratch.Get().(*[]byte)
+	defer scratch.Put(room)
 	below := node{kids: set.kids}
+	*room = below.appendJSON((*room)[:0])
 	out := &metav1.FieldsV1{}
-	out.SetRawBytes(below.appendJSON(make([]byte, 0, 1024)))
+	out.SetRawBytes(*room)
 	return out
 }
 

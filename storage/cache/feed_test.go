@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -12,6 +13,8 @@ import (
 	testclock "k8s.io/utils/clock/testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/cache"
@@ -250,22 +253,91 @@ func TestKeysThatExpireTogetherAllGo(t *testing.T) {
 	}
 }
 
-func TestHintedObjectsAreNotDecoded(t *testing.T) {
-	store := &flaky{Store: newStore(t)}
-	f := start(t, store)
-	store.cut()
-	rev := f.create(pods + "ns/a")
-	hinted := &corev1.Pod{}
-	hinted.Namespace, hinted.Name, hinted.ResourceVersion = "ns", "a", fmt.Sprint(rev)
-	f.pods.Hint(pods+"ns/a", rev, hinted)
-	for i := range 2000 {
-		f.pods.Hint(fmt.Sprintf("%sns/never%d", pods, i%100), rev+1+int64(i), &corev1.Pod{})
-		if i == 100 {
-			store.restore()
-			o, err := f.pods.Get(f.ctx, pods+"ns/a", cache.Consistent)
-			if err != nil || decoded(o) != hinted {
-				t.Fatalf("got %v %v", o, err)
-			}
+// An object that is expected is not decoded, whether its event comes before or
+// after its writer hears of it.
+func TestExpectedObjectsAreNotDecoded(t *testing.T) {
+	f := start(t, newStore(t))
+	write := func(name string) (string, []byte, *corev1.Pod) {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}}
+		value, err := json.Marshal(pod)
+		if err != nil {
+			t.Fatal(err)
 		}
+		return pods + "ns/" + name, value, pod
+	}
+	get := func(key string) *corev1.Pod {
+		o, err := f.pods.Get(f.ctx, key, cache.Consistent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return decoded(o)
+	}
+	store := func(key string, value []byte) int64 {
+		revision, err := f.store.Create(f.ctx, key, value, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return revision
+	}
+
+	key, value, first := write("first")
+	expected := f.pods.Expect(key, value, first)
+	revision := store(key, value)
+	if get(key) != first || expected.Written(revision) != apiruntime.Object(first) {
+		t.Error("the event came first, and was decoded")
+	}
+	if first.ResourceVersion != fmt.Sprint(revision) {
+		t.Errorf("version %s, not %d", first.ResourceVersion, revision)
+	}
+
+	key, value, other := write("other")
+	expected = f.pods.Expect(key, []byte("another value"), other)
+	revision = store(key, value)
+	if get(key) == other {
+		t.Error("what was written is not what was expected")
+	}
+	expected.Forget()
+
+	key, value, gone := write("gone")
+	f.pods.Expect(key, value, gone).Forget()
+	store(key, value)
+	if get(key) == gone {
+		t.Error("what was forgotten is there")
+	}
+
+	key, value, twice := write("twice")
+	expected = f.pods.Expect(key, value, twice)
+	revision = store(key, value)
+	get(key)
+	if later := expected.Written(revision + 1); later == apiruntime.Object(twice) || twice.ResourceVersion != fmt.Sprint(revision) {
+		t.Error("one object has two versions")
+	}
+	for i := range 2000 { // events that never come
+		key, value, pod := write(fmt.Sprintf("never%d", i%100))
+		f.pods.Expect(key, value, pod).Written(revision + 1000 + int64(i))
+	}
+}
+
+// An object whose writer hears of it before its event comes is not decoded.
+func TestWrittenObjectsAreNotDecoded(t *testing.T) {
+	flaky := &flaky{Store: newStore(t)}
+	f := start(t, flaky)
+	flaky.cut()
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "a"}}
+	value, err := json.Marshal(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expected := f.pods.Expect(pods+"ns/a", value, pod)
+	revision, err := f.store.Create(f.ctx, pods+"ns/a", value, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if expected.Written(revision) != apiruntime.Object(pod) || pod.ResourceVersion != fmt.Sprint(revision) {
+		t.Errorf("version %s, not %d", pod.ResourceVersion, revision)
+	}
+	flaky.restore()
+	if o, err := f.pods.Get(f.ctx, pods+"ns/a", cache.Consistent); err != nil || decoded(o) != pod {
+		t.Errorf("got %v %v", o, err)
 	}
 }

@@ -32,7 +32,7 @@ type Resource struct {
 	// epoch is raised when the store's history turned out to be another one.
 	epoch int
 
-	hints hints
+	expected expectations
 	// keepsDecoded: see KeepDecoded.
 	keepsDecoded atomic.Bool
 	// fieldNames are those that most objects have.

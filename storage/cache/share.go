@@ -26,8 +26,11 @@ func newRecords() *records {
 // share replaces the sets in entries by equal ones that are there already.
 func (r *records) share(entries []metav1.ManagedFieldsEntry) {
 	for i := range entries {
-		if entries[i].FieldsV1 != nil {
-			entries[i].FieldsV1 = r.one(entries[i].FieldsV1)
+		// What is shared already others may be reading.
+		if set := entries[i].FieldsV1; set != nil {
+			if one := r.one(set); one != set {
+				entries[i].FieldsV1 = one
+			}
 		}
 	}
 }

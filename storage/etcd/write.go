@@ -92,17 +92,24 @@ func swapped(response *clientv3.TxnResponse, key string, expected int64) (int64,
 // A lease that etcd has lost meanwhile is replaced once.
 func (s *store) put(ctx context.Context, key string, value []byte, ttl time.Duration, txn func(clientv3.Op) clientv3.Txn) (*clientv3.TxnResponse, error) {
 	if ttl <= 0 {
-		return txn(clientv3.OpPut(key, string(value))).Commit()
+		return txn(opPut(key, value)).Commit()
 	}
 	for last := false; ; last = true {
 		id, err := s.leaseFor(ctx, ttl)
 		if err != nil {
 			return nil, err
 		}
-		response, err := txn(clientv3.OpPut(key, string(value), clientv3.WithLease(id))).Commit()
+		response, err := txn(opPut(key, value, clientv3.WithLease(id))).Commit()
 		if last || !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 			return response, err
 		}
 		s.leases.forget(id)
 	}
+}
+
+// opPut is clientv3.OpPut without its two copies of the value.
+func opPut(key string, value []byte, options ...clientv3.OpOption) clientv3.Op {
+	op := clientv3.OpPut(key, "", options...)
+	op.WithValueBytes(value)
+	return op
 }

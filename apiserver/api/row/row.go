@@ -5,12 +5,11 @@
 package row
 
 import (
-	"bytes"
-
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/yare-io/yare/apiserver/codec"
 	"github.com/yare-io/yare/apiserver/registry"
 )
 
@@ -60,24 +59,8 @@ func NextGeneration(obj, old metav1.Object, changed bool) {
 // Same reports whether two values mean the same: quantities and times are
 // compared by value, nil and empty are equal.
 func Same[T any](a, b T) bool {
-	if same, known := sameBytes(&a, &b); known && same {
+	if same, known := codec.Same(&a, &b); known && same {
 		return true
 	}
 	return apiequality.Semantic.DeepEqual(a, b)
-}
-
-// sameBytes compares messages as they are encoded, which is many times faster
-// than to look at every field by reflection. Equal values may have several
-// encodings.
-func sameBytes(a, b any) (same, known bool) {
-	x, ok := a.(interface{ Marshal() ([]byte, error) })
-	if !ok {
-		return false, false
-	}
-	before, err := x.Marshal()
-	if err != nil {
-		return false, false
-	}
-	after, err := b.(interface{ Marshal() ([]byte, error) }).Marshal()
-	return err == nil && bytes.Equal(before, after), err == nil
 }
