@@ -65,7 +65,11 @@ func (res *resource) form(selector fields.Selector) *cache.Form {
 		}
 		out := make([]*cache.Object, len(objects))
 		for i, object := range objects {
-			out[i] = object.In(presented[i].obj, res.presentedFields()(presented[i].obj))
+			obj, err := presented[i].Decoded()
+			if err != nil {
+				return nil, err
+			}
+			out[i] = object.In(obj, res.presentedFields()(obj))
 		}
 		return out, nil
 	}}
