@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/yare-io/yare/storage"
@@ -52,7 +53,7 @@ func (sel *selection) among(objects []runtime.Object) []*cache.Object {
 		if err != nil {
 			continue
 		}
-		o := cache.Made(obj, m.GetLabels(), fields.Set{"metadata.name": m.GetName()})
+		o := cache.Made(obj, labels.Set(m.GetLabels()), fields.Set{"metadata.name": m.GetName()})
 		if sel.predicate.Matches(o) {
 			kept = append(kept, o)
 		}

@@ -61,16 +61,16 @@ type Config struct {
 type Option func(*Cache)
 
 // WithEncodingBudget bounds the bytes of encoded objects and events that are
-// kept; the ones not used for longest go first. Default: four times what the
-// store has of all objects, which is each of them in JSON and in a form or two more, but at
-// least 16 MiB and at most 512 MiB.
+// kept; the ones not used for longest go first. Default: twice what the store
+// has of all objects, which is each of them in JSON and compressed, but at least
+// 16 MiB and at most 512 MiB.
 func WithEncodingBudget(bytes int64) Option {
 	return func(c *Cache) { c.leastEncodings, c.mostEncodings = bytes, bytes }
 }
 
 // encodingsPerStored is how many bytes of encodings are kept for each that the
 // store has.
-const encodingsPerStored = 4
+const encodingsPerStored = 2
 
 // WithEventLimit bounds how many events each resource keeps for watches to
 // start from. Default: 65 536. The log is far shorter while little happens.

@@ -11,9 +11,9 @@ import (
 	"github.com/yare-io/yare/storage"
 )
 
-// form is what is kept of an object: the value that the store has, the object
+// content is what is kept of an object: the value that the store has, the object
 // that was decoded of it, which takes several times the room, or both.
-type form struct {
+type content struct {
 	value   []byte
 	decoded runtime.Object
 }
@@ -22,10 +22,10 @@ type form struct {
 // by have changed. It is kept until many others have been asked for, so that who asks again
 // soon gets the same one. It is shared and must not be changed.
 func (o *Object) Decoded() (runtime.Object, error) {
-	before := o.form.Load()
+	before := o.content.Load()
 	if before.decoded != nil {
 		if before.value != nil && o.resource.keepsDecoded.Load() {
-			o.form.CompareAndSwap(before, &form{decoded: before.decoded})
+			o.content.CompareAndSwap(before, &content{decoded: before.decoded})
 		}
 		return before.decoded, nil
 	}
@@ -33,12 +33,12 @@ func (o *Object) Decoded() (runtime.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	after := &form{value: before.value, decoded: obj}
+	after := &content{value: before.value, decoded: obj}
 	if o.resource.keepsDecoded.Load() {
 		after.value = nil
 	}
-	if !o.form.CompareAndSwap(before, after) {
-		if other := o.form.Load().decoded; other != nil {
+	if !o.content.CompareAndSwap(before, after) {
+		if other := o.content.Load().decoded; other != nil {
 			return other, nil
 		}
 		return obj, nil
@@ -50,7 +50,7 @@ func (o *Object) Decoded() (runtime.Object, error) {
 // passing returns the object decoded for a reader who is soon done with it, as
 // one who reads all objects is.
 func (o *Object) passing() (runtime.Object, error) {
-	f := o.form.Load()
+	f := o.content.Load()
 	if f.decoded != nil || o.resource.keepsDecoded.Load() {
 		return o.Decoded()
 	}
@@ -63,8 +63,8 @@ func (o *Object) decodeAgain(value []byte) (runtime.Object, error) {
 
 // shrink lets go of the decoded object where it can be decoded again.
 func (o *Object) shrink() {
-	if f := o.form.Load(); f.value != nil && f.decoded != nil {
-		o.form.CompareAndSwap(f, &form{value: f.value})
+	if f := o.content.Load(); f.value != nil && f.decoded != nil {
+		o.content.CompareAndSwap(f, &content{value: f.value})
 	}
 }
 
@@ -73,16 +73,16 @@ func (o *Object) shrink() {
 func (o *Object) at(revision int64) *Object {
 	last := &Object{Key: o.Key, Revision: revision, Labels: o.Labels, Fields: o.Fields, resource: o.resource, stored: o.stored}
 	last.encoded.budget = o.encoded.budget
-	f := o.form.Load()
+	f := o.content.Load()
 	if f.value != nil {
-		last.form.Store(&form{value: f.value})
+		last.content.Store(&content{value: f.value})
 		return last
 	}
 	obj := f.decoded.DeepCopyObject()
 	if metadata, err := meta.Accessor(obj); err == nil {
 		metadata.SetResourceVersion(fmt.Sprint(revision))
 	}
-	last.form.Store(&form{decoded: obj})
+	last.content.Store(&content{decoded: obj})
 	return last
 }
 
@@ -120,7 +120,7 @@ const recentLimit = 2 << 20
 
 // add takes an object in, and lets go of those that have been there for longest.
 func (r *recent) add(o *Object) {
-	if o.form.Load().value == nil {
+	if o.content.Load().value == nil {
 		return
 	}
 	r.mu.Lock()

@@ -41,6 +41,9 @@ type encoding struct {
 	once  sync.Once
 	bytes []byte
 	err   error
+	// element is the place in the budget's ring, nil before and after. The
+	// budget's mu guards it.
+	element *list.Element
 }
 
 var errEncoderPanicked = errors.New("encoder panicked")
@@ -125,11 +128,37 @@ func (b *encodings) add(e *encoding) bool {
 		b.turn()
 	}
 	if b.hand != nil {
-		b.ring.InsertBefore(e, b.hand)
+		e.element = b.ring.InsertBefore(e, b.hand)
 	} else {
-		b.ring.PushBack(e)
+		e.element = b.ring.PushBack(e)
 	}
 	return true
+}
+
+// release forgets what is kept of a memo that few will ask again.
+func (m *memo) release() {
+	entries := m.entries.Load()
+	if entries == nil || m.budget == nil {
+		return
+	}
+	m.budget.mu.Lock()
+	defer m.budget.mu.Unlock()
+	for _, e := range *entries {
+		if e.element != nil {
+			m.budget.remove(e)
+		}
+	}
+}
+
+// remove takes an encoding out of the budget. The caller holds mu.
+func (b *encodings) remove(e *encoding) {
+	if b.hand == e.element {
+		b.hand = e.element.Next()
+	}
+	b.ring.Remove(e.element)
+	e.element = nil
+	b.size -= int64(len(e.bytes))
+	e.owner.drop(e)
 }
 
 // turn moves the hand by one and drops what it finds unused. After one round
@@ -141,8 +170,6 @@ func (b *encodings) turn() {
 	}
 	b.hand = at.Next()
 	if e := at.Value.(*encoding); !e.used.Swap(false) {
-		b.ring.Remove(at)
-		b.size -= int64(len(e.bytes))
-		e.owner.drop(e)
+		b.remove(e)
 	}
 }

@@ -56,6 +56,40 @@ func TestObjectsAreEncodedOncePerEncoder(t *testing.T) {
 	}
 }
 
+func TestWhatIsReplacedLeavesRoom(t *testing.T) {
+	calls := &atomic.Int64{}
+	f := start(t, newStore(t), cache.WithEncodingBudget(1000))
+	encode := func(o *cache.Object) {
+		t.Helper()
+		if _, err := o.Encoded(counting{id: "encoder", size: 100, calls: calls}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rev := f.create(pods + "ns/a")
+	first := f.get(pods + "ns/a")
+	for range 20 {
+		encode(f.get(pods + "ns/a"))
+		rev = f.update(pods+"ns/a", rev)
+		f.get(pods + "ns/a")
+	}
+	for i := range 9 {
+		key := fmt.Sprint(pods, "ns/b", i)
+		f.create(key)
+		encode(f.get(key))
+	}
+	before := calls.Load()
+	for i := range 9 {
+		encode(f.get(fmt.Sprint(pods, "ns/b", i)))
+	}
+	if calls.Load() != before {
+		t.Fatal("what was replaced takes the room of what is there")
+	}
+	encode(first)
+	if calls.Load() != before+1 {
+		t.Fatal("an encoding of what was replaced was kept")
+	}
+}
+
 func TestFailedEncodingsAreTriedAgain(t *testing.T) {
 	f := start(t, newStore(t))
 	f.create(pods + "ns/a")

@@ -24,9 +24,9 @@ type Form struct {
 // and namespace. Labels are those of the object itself.
 func (o *Object) In(obj runtime.Object, set fields.Set) *Object {
 	set[nameField], set[namespaceField] = o.Fields.Get(nameField), o.Fields.Get(namespaceField)
-	formed := &Object{Key: o.Key, Revision: o.Revision, Labels: o.Labels, Fields: set}
-	formed.form.Store(&form{decoded: obj})
-	return formed
+	other := Made(obj, o.Labels, set)
+	other.Key, other.Revision = o.Key, o.Revision
+	return other
 }
 
 // pick returns the form of each object that is selected, and nil for others.

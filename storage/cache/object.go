@@ -30,15 +30,15 @@ type Object struct {
 	resource *Resource
 	// stored is how many bytes the store has of it.
 	stored  int
-	form    atomic.Pointer[form]
+	content atomic.Pointer[content]
 	encoded memo
 }
 
 // Made returns an object that is in no cache, for what reads objects of one.
 // It keeps no encodings.
-func Made(obj runtime.Object, labels labels.Set, fields fields.Set) *Object {
+func Made(obj runtime.Object, labels labels.Labels, fields fields.Set) *Object {
 	o := &Object{Labels: labels, Fields: fields}
-	o.form.Store(&form{decoded: obj})
+	o.content.Store(&content{decoded: obj})
 	return o
 }
 
@@ -114,9 +114,9 @@ func (r *Resource) newObject(kv storage.KV, obj runtime.Object) (*Object, error)
 	o.Labels = r.labelsOf(metadata.GetLabels())
 	o.encoded.budget = r.cache.encodings
 	if r.keepsDecoded.Load() {
-		o.form.Store(&form{decoded: obj})
+		o.content.Store(&content{decoded: obj})
 	} else {
-		o.form.Store(&form{value: kv.Value, decoded: obj})
+		o.content.Store(&content{value: kv.Value, decoded: obj})
 	}
 	return o, nil
 }

@@ -193,6 +193,9 @@ func (r *Resource) applyOne(u update) {
 	} else {
 		c.previous = r.objects.remove(u.key)
 	}
+	if c.previous != nil {
+		c.previous.encoded.release()
+	}
 	if c.previous != nil || c.current != nil {
 		r.record(c)
 	}
