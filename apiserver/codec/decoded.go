@@ -56,13 +56,19 @@ var special = map[reflect.Type]looker{
 		return localTo(v.Addr().Interface().(*metav1.MicroTime).Time, time.Microsecond)
 	},
 	reflect.TypeFor[resource.Quantity](): func(v reflect.Value) bool {
-		quantity := v.Addr().Interface().(*resource.Quantity)
-		read, err := resource.ParseQuantity(quantity.String())
-		return err == nil && read == *quantity
+		return asRead(v.Addr().Interface().(*resource.Quantity))
 	},
 	reflect.TypeFor[metav1.FieldsV1](): func(v reflect.Value) bool {
 		return len(v.Addr().Interface().(*metav1.FieldsV1).GetRawBytes()) > 0
 	},
+}
+
+// asRead reports whether an amount is what is read of its text. Amounts remember
+// their texts when they are asked for them, which makes no other of them.
+func asRead(quantity *resource.Quantity) bool {
+	text := quantity.String()
+	read, err := resource.ParseQuantity(text)
+	return err == nil && read.String() == text && read == *quantity
 }
 
 // localTo reports whether a time is local, without what is less than a unit.
