@@ -74,7 +74,7 @@ type listing struct {
 func (l *listing) run(ctx context.Context) (storage.ListResult, error) {
 	l.result.Revision = l.request.Revision
 	if l.request.CountOnly {
-		return l.result, l.count(ctx)
+		return l.result, l.count(ctx, l.from)
 	}
 	if l.store.pagesOnly.Load() {
 		return l.result, l.pages(ctx)
@@ -107,9 +107,9 @@ func (l *listing) add(kvs []*mvccpb.KeyValue) (enough bool) {
 	return false
 }
 
-// count fills in how many keys there are from l.from on.
-func (l *listing) count(ctx context.Context) error {
-	response, err := l.store.client.Get(ctx, l.from, clientv3.WithRange(l.end), clientv3.WithRev(l.result.Revision), clientv3.WithCountOnly())
+// count fills in how many keys there are from one on.
+func (l *listing) count(ctx context.Context, from string) error {
+	response, err := l.store.client.Get(ctx, from, clientv3.WithRange(l.end), clientv3.WithRev(l.result.Revision), clientv3.WithCountOnly())
 	if err != nil {
 		return err
 	}
@@ -147,10 +147,9 @@ func (l *listing) stream(ctx context.Context) error {
 // one that is.
 func (l *listing) endShort(ctx context.Context) error {
 	if l.request.Revision != 0 {
-		l.from = l.result.KVs[len(l.result.KVs)-1].Key + "\x00"
-		return l.count(ctx)
+		return l.count(ctx, l.result.KVs[len(l.result.KVs)-1].Key+"\x00")
 	}
-	if err := l.count(ctx); err != nil {
+	if err := l.count(ctx, l.from); err != nil {
 		return err
 	}
 	l.request.Revision = l.result.Revision
