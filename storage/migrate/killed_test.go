@@ -40,12 +40,13 @@ func copyUntilKilled(places string) {
 	os.Exit(1)
 }
 
-// openPlace opens the URL of a database, or the directory of an embedded etcd.
+// openPlace opens the URL of a database, or the directory of an embedded etcd,
+// which outlives its process without waiting for the disk.
 func openPlace(place string) (storage.Store, error) {
 	if strings.HasPrefix(place, "postgres") {
 		return postgres.Open(context.Background(), postgres.Config{URL: place})
 	}
-	return etcd.Open(context.Background(), etcd.Config{Dir: place})
+	return etcd.Open(context.Background(), etcd.Config{Dir: place, NoSync: true})
 }
 
 // places are where a store outlives its process.
