@@ -17,6 +17,7 @@ import (
 
 	"github.com/yare-io/yare/controllers/accounttokens"
 	"github.com/yare-io/yare/controllers/certificates"
+	"github.com/yare-io/yare/controllers/etcdmembers"
 )
 
 // ManagerIdentity is the name under which Clients is asked for the clients of
@@ -73,6 +74,10 @@ type Config struct {
 	// needs the verb approve on the signer kubernetes.io/kubelet-serving for it,
 	// which is not in Kubernetes' role of that name.
 	ApproveServing bool
+
+	// EtcdMembers is the etcd in the servers where it has several members; nil:
+	// etcd-member-controller does not run.
+	EtcdMembers etcdmembers.Members
 
 	// ClusterCIDRs (one for each IP family) make node-ipam hand out a podCIDR
 	// per node. Empty: it does not run.

@@ -9,6 +9,7 @@ import (
 	"github.com/yare-io/yare/controllers/endpoints"
 	"github.com/yare-io/yare/controllers/endpointslice"
 	"github.com/yare-io/yare/controllers/endpointslicemirroring"
+	"github.com/yare-io/yare/controllers/etcdmembers"
 	"github.com/yare-io/yare/controllers/garbagecollector"
 	"github.com/yare-io/yare/controllers/namespace"
 	"github.com/yare-io/yare/controllers/nodeipam"
@@ -81,6 +82,8 @@ var descriptors = []descriptor{
 		component: "node-controller", workers: 8, build: buildNodeLifecycle},
 	{name: "taint-eviction-controller", alias: "taint-eviction", identity: "node-controller",
 		component: "taint-eviction-controller", workers: 8, build: plain(tainteviction.New)},
+	{name: "etcd-member-controller", alias: "etcd-member", identity: ManagerIdentity,
+		component: "etcd-member-controller", workers: 1, build: buildEtcdMembers},
 	{name: "pod-garbage-collector-controller", alias: "podgc", identity: "pod-garbage-collector",
 		component: "pod-garbage-collector-controller", workers: 1, build: buildPodGC},
 	{name: "clusterrole-aggregation-controller", alias: "clusterrole-aggregation", identity: "clusterrole-aggregation-controller",
@@ -134,6 +137,10 @@ func buildNodeLifecycle(env *worker.Env, config *Config) (worker.Runner, error) 
 			Threshold: config.Node.UnhealthyZoneThreshold, LargeCluster: config.Node.LargeClusterSize,
 		},
 	})
+}
+
+func buildEtcdMembers(env *worker.Env, config *Config) (worker.Runner, error) {
+	return etcdmembers.New(env, config.EtcdMembers)
 }
 
 func buildPodGC(env *worker.Env, config *Config) (worker.Runner, error) {

@@ -131,7 +131,8 @@ type ListRequest struct {
 	Prefix string
 	// From is the first key to return, or empty for the start of the prefix.
 	From string
-	// Limit is the most keys to return; zero means all.
+	// Limit is the most keys to return; zero means all. Where values are large a
+	// backend may return fewer, at least one, with the others Remaining.
 	Limit int
 	// Revision to read at; zero means the current one, linearizably.
 	Revision int64

@@ -23,6 +23,7 @@ import (
 	"github.com/yare-io/yare/cmd/yare/part"
 	"github.com/yare-io/yare/cmd/yare/pki"
 	"github.com/yare-io/yare/controllers"
+	"github.com/yare-io/yare/controllers/etcdmembers"
 )
 
 const ( // the signers of Kubernetes that one authority may stand behind
@@ -50,6 +51,8 @@ type controllerOptions struct {
 	monitorPeriod, gracePeriod time.Duration
 	terminatedPodThreshold     int
 	approveServing             bool
+	// etcdMembers is set where the servers have an etcd of several members.
+	etcdMembers etcdmembers.Members
 }
 
 func (o *controllerOptions) add(flags *pflag.FlagSet) {
@@ -207,6 +210,7 @@ func (o *controllerOptions) manager(configFor func(string) (*rest.Config, error)
 		Signing:                with.signing,
 		UnusedTokenPatience:    o.unusedTokens,
 		ApproveServing:         o.approveServing,
+		EtcdMembers:            o.etcdMembers,
 		NodeMaskIPv4:           o.maskIPv4,
 		NodeMaskIPv6:           o.maskIPv6,
 		Node:                   controllers.NodeLifecycle{MonitorPeriod: o.monitorPeriod, GracePeriod: o.gracePeriod},

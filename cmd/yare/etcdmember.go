@@ -64,16 +64,21 @@ func memberConfig(dataDir string) (etcd.Config, error) {
 	return etcd.Config{Endpoints: []string{socket}}, nil
 }
 
+// memberTLS is what a server shows to the members of others.
+func memberTLS(dataDir string) etcd.TLS {
+	keys := filepath.Join(dataDir, "pki")
+	return etcd.TLS{
+		CA:   filepath.Join(keys, "etcd", "ca.crt"),
+		Cert: filepath.Join(keys, "apiserver-etcd-client.crt"), Key: filepath.Join(keys, "apiserver-etcd-client.key"),
+	}
+}
+
 func listMembers(ctx context.Context, out io.Writer, dataDir string) error {
 	config, err := memberConfig(dataDir)
 	if err != nil {
 		return err
 	}
-	keys := filepath.Join(dataDir, "pki")
-	members, err := etcd.Members(ctx, config, etcd.TLS{
-		CA:   filepath.Join(keys, "etcd", "ca.crt"),
-		Cert: filepath.Join(keys, "apiserver-etcd-client.crt"), Key: filepath.Join(keys, "apiserver-etcd-client.key"),
-	})
+	members, err := etcd.Members(ctx, config, memberTLS(dataDir))
 	if err != nil {
 		return err
 	}

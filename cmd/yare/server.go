@@ -198,16 +198,10 @@ func (s *server) afterStart(ctx context.Context, group *errgroup.Group) error {
 	}
 	group.Go(part.Named(ctx, "controllers", manager.Run))
 	group.Go(part.Named(ctx, "scheduler", s.runScheduler))
-	token, err := s.ensureToken(ctx)
-	if err != nil {
+	if err := part.Persist(ctx, s.logger, "let nodes and servers join", s.letJoin); err != nil {
 		return err
 	}
-	if s.peers != nil {
-		if err := s.peers.publish(ctx, s.api.Client(), s.keys.Dir, token); err != nil {
-			return err
-		}
-	}
-	if err := s.deployDNS(ctx); err != nil {
+	if err := part.Persist(ctx, s.logger, "deploy the cluster's DNS", s.deployDNS); err != nil {
 		return err
 	}
 	s.progress.done("Controllers and scheduler running")
@@ -215,6 +209,16 @@ func (s *server) afterStart(ctx context.Context, group *errgroup.Group) error {
 		s.progress.next(s.options.kubeconfig)
 	}
 	return nil
+}
+
+// letJoin makes nodes able to join and, where this server is one of several,
+// servers too.
+func (s *server) letJoin(ctx context.Context) error {
+	token, err := s.ensureToken(ctx)
+	if err != nil || s.peers == nil {
+		return err
+	}
+	return s.peers.publish(ctx, s.api.Client(), s.keys.Dir, token)
 }
 
 // identity tells this server from its peers in elections. It stays the same, so
@@ -279,6 +283,15 @@ func (s *server) controllers() (*controllers.Manager, error) {
 	}
 	if s.peers != nil {
 		s.options.controllers.election = leaderElectionOptions{elect: true, identity: s.identity()}
+		if s.peers.member != nil {
+			config, err := memberConfig(s.options.dataDir)
+			if err != nil {
+				return nil, err
+			}
+			s.options.controllers.etcdMembers = &controlplane.Members{
+				Client: s.api.Client(), Own: s.peers.member.Name, Etcd: config, TLS: memberTLS(s.options.dataDir),
+			}
+		}
 	}
 	return s.options.controllers.manager(configFor, s.informers(), authorities{signing, s.keys.CA.PEM(), tokens}, s.api.Metrics(), s.logger)
 }

@@ -81,6 +81,8 @@ type peers struct {
 	settings map[string]string
 	// member is this server's member of etcd; nil where the objects are elsewhere.
 	member *etcd.Cluster
+	// node is the one that this server runs, empty when it runs none.
+	node string
 }
 
 // join fetches the keys of the cluster that --server names into a data dir that
@@ -173,6 +175,8 @@ func (o *serverOptions) sharedSettings() map[string]string {
 		"--cluster-cidr":             strings.Join(o.controllers.clusterCIDR, ","),
 		"--cluster-domain":           o.clusterDomain,
 		"--service-account-issuer":   o.api.Issuer(),
+		"--service-node-port-range":  o.api.NodePortRange,
+		"encryption at rest":         o.api.EncryptionAtRest(),
 		"datastore":                  datastore,
 	}
 }
@@ -186,6 +190,9 @@ func (o *serverOptions) share(keys *pki.Cluster, joined *controlplane.Shared) (*
 		return nil, err
 	}
 	p := &peers{settings: o.sharedSettings()}
+	if !o.disableAgent {
+		p.node = o.node.name
+	}
 	if p.token, err = o.serverToken(keys); err != nil {
 		return nil, err
 	}
@@ -276,6 +283,7 @@ func (p *peers) publish(ctx context.Context, client kubernetes.Interface, keys, 
 	shared := controlplane.Shared{Settings: p.settings, NodeToken: nodeToken}
 	if p.member != nil {
 		shared.Members = map[string]string{p.member.Name: p.member.ClientURL}
+		shared.Nodes = map[string]string{p.member.Name: p.node}
 	}
 	if err := shared.ReadKeys(keys); err != nil {
 		return err

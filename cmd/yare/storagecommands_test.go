@@ -45,6 +45,9 @@ func TestSnapshotsAreSavedListedPrunedAndRestored(t *testing.T) {
 	if err != nil || !strings.Contains(out, "saved ") {
 		t.Fatalf("save: %s %v", out, err)
 	}
+	if out, err := yare(t, "etcd-member", "ls", "--data-dir", dir); err != nil || strings.Count(out, " ok ") != 1 {
+		t.Fatalf("the members of a server that is alone: %s %v", out, err)
+	}
 	if _, err := store.Create(t.Context(), "/registry/pods/b", []byte("x"), 0); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/etcd"
 )
@@ -83,4 +85,40 @@ func BenchmarkWrittenAndWatched(b *testing.B) {
 		waited += time.Since(acknowledged)
 	}
 	b.ReportMetric(float64(waited)/float64(n), "ack-to-event-ns")
+}
+
+// BenchmarkThreeMembersCreate writes to the leader of three members on one
+// machine and disk, and to another member, by one client and by many.
+func BenchmarkThreeMembersCreate(b *testing.B) {
+	l := newLab(b)
+	stores := l.three()
+	leader, other := "", ""
+	for _, m := range l.seen("a") {
+		if m.Leader {
+			leader = m.Name
+		} else {
+			other = m.Name
+		}
+	}
+	var n atomic.Int64
+	for what, store := range map[string]storage.Store{"leader": stores[leader], "other": stores[other]} {
+		for _, clients := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s/%d", what, clients), func(b *testing.B) {
+				var group errgroup.Group
+				for range clients {
+					group.Go(func() error {
+						for range (b.N + clients - 1) / clients {
+							if _, err := store.Create(context.Background(), fmt.Sprintf("/registry/pods/%d", n.Add(1)), value, 0); err != nil {
+								return err
+							}
+						}
+						return nil
+					})
+				}
+				if err := group.Wait(); err != nil {
+					b.Fatal(err)
+				}
+			})
+		}
+	}
 }

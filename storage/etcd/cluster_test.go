@@ -19,17 +19,17 @@ import (
 // lab is where members of a cluster live: all on one machine, each with its
 // ports, its data and certificates of one authority.
 type lab struct {
-	t         *testing.T
+	t         testing.TB
 	authority *authority
 	members   map[string]etcd.Config
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	return &lab{t: t, authority: newAuthority(t, t.TempDir()), members: map[string]etcd.Config{}}
 }
 
 // freeURL is one that nobody listens at.
-func freeURL(t *testing.T) string {
+func freeURL(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

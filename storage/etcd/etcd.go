@@ -121,6 +121,10 @@ type store struct {
 	// server is the embedded one, nil when etcd is external.
 	server *embed.Etcd
 	leases leases
+	// ranges reads a range in parts; pagesOnly is set once etcd turned out not to
+	// know how.
+	ranges    streamRange
+	pagesOnly atomic.Bool
 	// opened is set once etcd has answered; leaderless is since when, in
 	// nanoseconds, a request found no leader, or zero.
 	opened     atomic.Bool
@@ -157,6 +161,11 @@ func Open(ctx context.Context, config Config) (storage.Store, error) {
 	if err != nil {
 		s.cancel()
 		return nil, err
+	}
+	if s.server != nil {
+		s.ranges = inProcess(s.server.Server)
+	} else {
+		s.ranges = overTheWire(s.client)
 	}
 	if _, err := s.Revision(ctx); err != nil {
 		_ = s.Close()
@@ -208,18 +217,37 @@ func (s *store) Close() error {
 // enter begins a request: its context ends with the caller's, with Close and
 // with the request timeout. leave must be called when it is over.
 func (s *store) enter(ctx context.Context) (limited context.Context, leave func(), err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, nil, err
-	}
-	if err := s.reachable(); err != nil {
-		return nil, nil, err
-	}
-	if err := s.hold(); err != nil {
+	if err := s.admit(ctx); err != nil {
 		return nil, nil, err
 	}
 	limited, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
 	detach := context.AfterFunc(s.ctx, cancel)
 	return limited, func() { detach(); cancel(); s.running.Done() }, nil
+}
+
+// enterLong is enter for a request that is answered in parts: progress, called
+// for each, starts the request timeout anew. The context's cause tells when it
+// has passed.
+func (s *store) enterLong(ctx context.Context) (limited context.Context, progress, leave func(), err error) {
+	if err := s.admit(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	limited, cancel := context.WithCancelCause(ctx)
+	patience := time.AfterFunc(s.config.RequestTimeout, func() { cancel(context.DeadlineExceeded) })
+	detach := context.AfterFunc(s.ctx, func() { cancel(nil) })
+	progress = func() { patience.Reset(s.config.RequestTimeout) }
+	return limited, progress, func() { detach(); patience.Stop(); cancel(nil); s.running.Done() }, nil
+}
+
+// admit lets a request begin, which keeps Close waiting, or says why not.
+func (s *store) admit(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.reachable(); err != nil {
+		return err
+	}
+	return s.hold()
 }
 
 // longestElection is how long requests wait for a leader. Elections are over

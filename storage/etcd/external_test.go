@@ -161,7 +161,7 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-func newAuthority(t *testing.T, dir string) *authority {
+func newAuthority(t testing.TB, dir string) *authority {
 	a := &authority{dir: dir}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca"},
@@ -173,7 +173,7 @@ func newAuthority(t *testing.T, dir string) *authority {
 
 // issue makes a certificate for a server at 127.0.0.1 and other addresses, and
 // for a client of that name.
-func (a *authority) issue(t *testing.T, name string, addresses ...net.IP) etcd.TLS {
+func (a *authority) issue(t testing.TB, name string, addresses ...net.IP) etcd.TLS {
 	a.sign(t, name, &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: append(addresses, net.IPv4(127, 0, 0, 1)),
@@ -183,7 +183,7 @@ func (a *authority) issue(t *testing.T, name string, addresses ...net.IP) etcd.T
 	return etcd.TLS{CA: file("ca.crt"), Cert: file(name + ".crt"), Key: file(name + ".key")}
 }
 
-func (a *authority) sign(t *testing.T, name string, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+func (a *authority) sign(t testing.TB, name string, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

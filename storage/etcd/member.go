@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,6 +74,9 @@ func (m *Member) ask(ctx context.Context, config Config, tls TLS) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, memberTimeout)
 	defer cancel()
+	if !strings.HasPrefix(m.ClientURL, "https://") {
+		tls = TLS{} // it is alone, and at a socket
+	}
 	config.Endpoints, config.TLS = []string{m.ClientURL}, tls
 	client, err := connect(config, zap.NewNop())
 	if err != nil {

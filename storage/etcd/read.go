@@ -32,37 +32,6 @@ func (s *store) Get(ctx context.Context, key string) (storage.KV, error) {
 	return toKV(response.Kvs[0]), nil
 }
 
-// List implements storage.Store.
-func (s *store) List(ctx context.Context, req storage.ListRequest) (storage.ListResult, error) {
-	limited, leave, err := s.enter(ctx)
-	if err != nil {
-		return storage.ListResult{}, fmt.Errorf("list %q: %w", req.Prefix, err)
-	}
-	defer leave()
-	from, end := keyRange(req.Prefix)
-	options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithRev(req.Revision)}
-	if req.CountOnly {
-		options = append(options, clientv3.WithCountOnly())
-	} else {
-		options = append(options, clientv3.WithLimit(int64(req.Limit)))
-	}
-	response, err := s.client.Get(limited, max(from, req.From), options...)
-	if err != nil {
-		return storage.ListResult{}, fmt.Errorf("list %q at revision %d: %w", req.Prefix, req.Revision, s.translate(err))
-	}
-	result := storage.ListResult{Revision: req.Revision, Remaining: response.Count - int64(len(response.Kvs))}
-	if result.Revision == 0 {
-		result.Revision = response.Header.Revision
-	}
-	if len(response.Kvs) > 0 {
-		result.KVs = make([]storage.KV, len(response.Kvs))
-	}
-	for i, kv := range response.Kvs {
-		result.KVs[i] = toKV(kv)
-	}
-	return result, nil
-}
-
 // keyRange is the half-open range of the keys below a prefix, in etcd's way of
 // writing one that has no beginning or no end.
 func keyRange(prefix string) (from, end string) {

@@ -21,6 +21,9 @@ import (
 var shared *postgrestest.Server
 
 func TestMain(m *testing.M) {
+	if places := os.Getenv(copyVariable); places != "" {
+		copyUntilKilled(places)
+	}
 	os.Exit(postgrestest.Main(m, func(server *postgrestest.Server) { shared = server }))
 }
 

@@ -33,11 +33,18 @@ type Node struct {
 	ended   chan error
 }
 
-// StartServer starts `yare server` on a host and returns once it is ready.
-func StartServer(t testing.TB, host *Host, extra ...string) *Node {
+// NewServer is a host on which Start starts `yare server`.
+func NewServer(t testing.TB, host *Host, extra ...string) *Node {
 	t.Helper()
 	n := newNode(t, host)
 	n.args = append([]string{"server", "--advertise-address=" + host.Address.String()}, append(n.common(), extra...)...)
+	return n
+}
+
+// StartServer starts `yare server` on a host and returns once it is ready.
+func StartServer(t testing.TB, host *Host, extra ...string) *Node {
+	t.Helper()
+	n := NewServer(t, host, extra...)
 	n.Start()
 	n.WaitReady()
 	return n

@@ -30,12 +30,8 @@ type servers struct {
 // is left. What was acknowledged is there on all of them.
 func TestThreeServers(t *testing.T) {
 	lan := cluster.NewLAN(t)
-	first := cluster.StartServer(t, lan.NewHost("s1"), "--disable-agent", "--cluster-init")
-	s := &servers{t: t, nodes: map[string]*cluster.Node{"s1": first}}
-	first.Eventually(20*time.Second, func(context.Context) error {
-		_, err := os.Stat(filepath.Join(first.DataDir, "join"))
-		return err
-	})
+	s := startFirst(t, lan)
+	first := s.nodes["s1"]
 	s.refuses(lan.NewHost("x"))
 	for _, name := range []string{"s2", "s3"} {
 		s.nodes[name] = cluster.StartServer(t, lan.NewHost(name), s.joining(first)...)
@@ -60,6 +56,17 @@ func TestThreeServers(t *testing.T) {
 			t.FailNow()
 		}
 	}
+}
+
+// startFirst starts a server that others may join.
+func startFirst(t *testing.T, lan *cluster.LAN) *servers {
+	t.Helper()
+	first := cluster.StartServer(t, lan.NewHost("s1"), "--disable-agent", "--cluster-init")
+	first.Eventually(20*time.Second, func(context.Context) error {
+		_, err := os.Stat(filepath.Join(first.DataDir, "join-server"))
+		return err
+	})
+	return &servers{t: t, nodes: map[string]*cluster.Node{"s1": first}}
 }
 
 // joining are the arguments by which a server joins another.
@@ -111,6 +118,7 @@ func (s *servers) refuses(host *cluster.Host) {
 		"a node's token":  {[]string{"--token=" + strings.Fields(string(nodes))[0]}, "no token for servers"},
 		"another key":     {[]string{strings.Join(swapped, ".")}, "does not open"},
 		"another range":   {[]string{token, "--cluster-cidr=10.99.0.0/16"}, "--cluster-cidr"},
+		"encryption":      {[]string{token, "--encryption-provider-config=" + s.encryption()}, "encryption at rest"},
 		"another store":   {[]string{token, "--datastore-endpoint=postgres://localhost/x"}, "datastore"},
 		"reset of nobody": {[]string{"--cluster-reset"}, "no data"},
 	} {
@@ -265,6 +273,66 @@ func (s *servers) removeMember() {
 	s3.Start()
 	s3.WaitReady()
 	s.has(s3, "without-s3")
+}
+
+// TestMemberGoesWithItsNode kills a server of three and deletes its node, as
+// whoever retires a machine does. The member of etcd goes with it, and the server
+// can join anew.
+func TestMemberGoesWithItsNode(t *testing.T) {
+	lan := cluster.NewLAN(t)
+	s := startFirst(t, lan)
+	s1 := s.nodes["s1"]
+	cluster.StartServer(t, lan.NewHost("s2"), s.joining(s1)...)
+	s3 := cluster.StartServer(t, lan.NewHost("s3"), append(s.joining(s1), "--disable-agent=false", "--hollow-node")...)
+	s1.WaitNodeReady("s3")
+	s1.Eventually(time.Minute, func(ctx context.Context) error {
+		return s.recorded(ctx, s.member(s3))
+	})
+	s3.Kill()
+	s1.Eventually(time.Minute, func(ctx context.Context) error {
+		err := s1.Client().CoreV1().Nodes().Delete(ctx, "s3", metav1.DeleteOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return err
+	})
+	s1.Eventually(4*time.Minute, func(context.Context) error {
+		out, err := s.try(s1, "etcd-member", "ls")
+		if err == nil && strings.Contains(out, s.member(s3)) {
+			err = errors.New(out)
+		}
+		return err
+	})
+	if err := s.recorded(t.Context(), s.member(s3)); err == nil {
+		t.Error("the servers still remember the member")
+	}
+	s.write(s1, "without-node-s3")
+	if err := os.RemoveAll(filepath.Join(s3.DataDir, "etcd")); err != nil {
+		t.Fatal(err)
+	}
+	s3.Start()
+	s3.WaitReady()
+	s.has(s3, "without-node-s3")
+}
+
+// recorded tells whether the servers know that a member's node has been there.
+func (s *servers) recorded(ctx context.Context, member string) error {
+	secret, err := s.nodes["s1"].Client().CoreV1().Secrets("kube-system").Get(ctx, "yare-control-plane", metav1.GetOptions{})
+	if err == nil && secret.Data["etcd-node-seen."+member] == nil {
+		err = errors.New("no node was seen")
+	}
+	return err
+}
+
+// encryption is a file that says how to encrypt.
+func (s *servers) encryption() string {
+	s.t.Helper()
+	file := filepath.Join(s.t.TempDir(), "encryption.yaml")
+	config := "{kind: EncryptionConfiguration, apiVersion: apiserver.config.k8s.io/v1, resources: [{resources: [secrets], providers: [{identity: {}}]}]}"
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return file
 }
 
 func (s *servers) restore() {

@@ -84,21 +84,21 @@ func TestKeysGoFromServerToServer(t *testing.T) {
 func TestSecretOpensWithTheTokenOnly(t *testing.T) {
 	_, token := newCluster(t)
 	secret := &corev1.Secret{}
-	if err := update(secret, token, []byte("keys"), map[string]string{"a": "https://10.0.0.1:2379"}); err != nil {
+	if err := update(secret, token, []byte("keys"), Shared{Members: map[string]string{"a": "https://10.0.0.1:2379"}}); err != nil {
 		t.Fatal(err)
 	}
 	sealed := secret.Data[sealedKey]
 	if data, err := token.open(sealed); err != nil || string(data) != "keys" || strings.Contains(string(sealed), "keys") {
 		t.Fatalf("sealed as %q, opened as %q %v", sealed, data, err)
 	}
-	if err := update(secret, token, []byte("keys"), nil); err != nil || string(secret.Data[sealedKey]) != string(sealed) || len(secret.Data) != 3 {
+	if err := update(secret, token, []byte("keys"), Shared{}); err != nil || string(secret.Data[sealedKey]) != string(sealed) || len(secret.Data) != 3 {
 		t.Errorf("nothing was to change: %v, %d entries", err, len(secret.Data))
 	}
 	_, foreign := newCluster(t)
 	if _, err := foreign.open(sealed); err == nil {
 		t.Error("another token opens it")
 	}
-	if err := update(secret, foreign, []byte("other"), nil); !errors.Is(err, errOthers) {
+	if err := update(secret, foreign, []byte("other"), Shared{}); !errors.Is(err, errOthers) {
 		t.Errorf("another cluster's keys were replaced: %v", err)
 	}
 }

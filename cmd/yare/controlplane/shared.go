@@ -29,6 +29,8 @@ const (
 	sealedKey    = "sealed"
 	authorityKey = "authority"
 	memberPrefix = "etcd-member."
+	nodePrefix   = "etcd-node."
+	seenPrefix   = "etcd-node-seen."
 )
 
 // keyFiles are the files below the directory of keys that servers share, named as
@@ -48,6 +50,9 @@ type Shared struct {
 	// Members are the client URLs of the members of etcd by their names, where
 	// it runs in the servers. They are not sealed.
 	Members map[string]string `json:"-"`
+	// Nodes are the nodes that the servers of members run, by the members' names;
+	// empty for one that runs none.
+	Nodes map[string]string `json:"-"`
 }
 
 // ReadKeys fills in the keys from a directory.
@@ -115,7 +120,7 @@ func Publish(ctx context.Context, client kubernetes.Interface, token Token, shar
 		if err != nil {
 			return err
 		}
-		if err := update(secret, token, data, shared.Members); err != nil {
+		if err := update(secret, token, data, shared); err != nil {
 			return err
 		}
 		if missing {
@@ -134,7 +139,7 @@ func Publish(ctx context.Context, client kubernetes.Interface, token Token, shar
 // errOthers means that the store has another cluster in it.
 var errOthers = errors.New("the datastore is that of a cluster with another authority: join it with --server and its token")
 
-func update(secret *corev1.Secret, token Token, data []byte, members map[string]string) error {
+func update(secret *corev1.Secret, token Token, data []byte, shared Shared) error {
 	if known := string(secret.Data[authorityKey]); known != "" && known != token.AuthorityHash() {
 		return errOthers
 	}
@@ -149,8 +154,15 @@ func update(secret *corev1.Secret, token Token, data []byte, members map[string]
 		}
 		secret.Data[sealedKey] = sealed
 	}
-	for name, address := range members {
+	for name, address := range shared.Members {
 		secret.Data[memberPrefix+name] = []byte(address)
+	}
+	for name, node := range shared.Nodes {
+		if string(secret.Data[nodePrefix+name]) != node {
+			// What was seen was another one.
+			delete(secret.Data, seenPrefix+name)
+		}
+		secret.Data[nodePrefix+name] = []byte(node)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -21,6 +22,8 @@ import (
 type Datastore struct {
 	Endpoint string
 	TLS      etcd.TLS
+	// Compaction is the etcd.Config's CompactionInterval.
+	Compaction time.Duration
 }
 
 // endpointVariable gives the endpoint where a command line, which everybody on
@@ -47,7 +50,7 @@ func (o *Datastore) Open(ctx context.Context, logger *slog.Logger) (storage.Stor
 		}
 		return postgres.Open(ctx, postgres.Config{URL: address, Logger: logger})
 	case "http", "https", "unix", "unixs":
-		return etcd.Open(ctx, etcd.Config{Endpoints: strings.Split(o.Endpoint, ","), TLS: o.TLS, Logger: logger})
+		return etcd.Open(ctx, etcd.Config{Endpoints: strings.Split(o.Endpoint, ","), TLS: o.TLS, CompactionInterval: o.Compaction, Logger: logger})
 	default:
 		return nil, fmt.Errorf("--datastore-endpoint must begin with postgres://, https:// or http://, not %q", scheme)
 	}
@@ -94,6 +97,7 @@ func (o *Options) openPlainStore(ctx context.Context, logger *slog.Logger) (stor
 		if len(o.EtcdServers) > 0 || o.StorageBackend != "etcd3" {
 			return nil, errors.New("--datastore-endpoint excludes --etcd-servers and --storage-backend")
 		}
+		o.Datastore.Compaction = o.compactionInterval()
 		return o.Datastore.Open(ctx, logger)
 	}
 	config, durable, err := o.etcdConfig()

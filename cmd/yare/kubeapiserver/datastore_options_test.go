@@ -5,6 +5,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
 
 	"github.com/yare-io/yare/storage/etcd"
 )
@@ -47,6 +50,22 @@ func TestOneDatastoreOnly(t *testing.T) {
 	} {
 		if _, err := o.openStore(t.Context(), slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("%+v was accepted", o.Datastore)
+		}
+	}
+}
+
+func TestCompactionIntervalIsTheFlags(t *testing.T) {
+	for given, want := range map[string]time.Duration{"5m0s": 5 * time.Minute, "1m": time.Minute, "0": -1} {
+		o := &Options{}
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		o.Add(flags)
+		args := []string{"--etcd-servers=http://127.0.0.1:1", "--etcd-compaction-interval=" + given}
+		if err := flags.Parse(args); err != nil {
+			t.Fatal(err)
+		}
+		config, _, err := o.etcdConfig()
+		if err != nil || config.CompactionInterval != want {
+			t.Errorf("%s: %s %v", given, config.CompactionInterval, err)
 		}
 	}
 }

@@ -22,6 +22,15 @@ type Encryption struct {
 	reload bool
 }
 
+// EncryptionAtRest is "on" where a file says how objects are encrypted, which
+// may leave some or all in the clear, or "off".
+func (o *Options) EncryptionAtRest() string {
+	if o.encryption.File == "" {
+		return "off"
+	}
+	return "on"
+}
+
 // encryptionReload is how often Kubernetes looks at the file.
 const encryptionReload = time.Minute
 

@@ -50,14 +50,17 @@ type Options struct {
 	Embedded    etcd.Config
 	EtcdServers []string
 	etcdTLS     etcd.TLS
+	// compaction is how often an etcd is compacted; zero: by others only.
+	compaction time.Duration
 	// Datastore, where it has an endpoint, stands for all of the above.
 	Datastore  Datastore
 	encryption Encryption
 	eventTTL   time.Duration
 
 	// ServiceCIDR are the ranges of service addresses, one an IP family.
-	ServiceCIDR   []string
-	nodePortRange string
+	ServiceCIDR []string
+	// NodePortRange is that of the ports that services may open on every node.
+	NodePortRange string
 
 	// Issuers are accepted in service-account tokens; the first signs.
 	Issuers          []string
@@ -91,12 +94,13 @@ func (o *Options) Add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.etcdTLS.CA, "etcd-cafile", "", "authority that vouches for etcd")
 	flags.StringVar(&o.etcdTLS.Cert, "etcd-certfile", "", "client certificate for etcd")
 	flags.StringVar(&o.etcdTLS.Key, "etcd-keyfile", "", "its private key")
+	flags.DurationVar(&o.compaction, "etcd-compaction-interval", 5*time.Minute, "how often etcd is asked to give up old revisions; 0: never")
 	o.Datastore.add(flags)
 	o.encryption.add(flags)
 	flags.StringVar(&o.StorageBackend, "storage-backend", "etcd3", "where objects are kept: etcd3 or memory (gone when the process ends)")
 	flags.DurationVar(&o.eventTTL, "event-ttl", time.Hour, "how long events are kept")
 	flags.StringSliceVar(&o.ServiceCIDR, "service-cluster-ip-range", []string{"10.96.0.0/12"}, "range of service addresses, one for each IP family")
-	flags.StringVar(&o.nodePortRange, "service-node-port-range", "30000-32767", "ports that services may open on every node")
+	flags.StringVar(&o.NodePortRange, "service-node-port-range", "30000-32767", "ports that services may open on every node")
 	flags.StringSliceVar(&o.authorizationModes, "authorization-mode", []string{"Node", "RBAC"}, "who decides what is allowed, in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny")
 	flags.StringSliceVar(&o.enablePlugins, "enable-admission-plugins", nil, "admission plugins to run beside the default ones")
 	flags.StringSliceVar(&o.disablePlugins, "disable-admission-plugins", nil, "default admission plugins not to run")
@@ -151,11 +155,21 @@ func (o *Options) etcdConfig() (etcd.Config, bool, error) {
 	case o.StorageBackend != "etcd3":
 		return etcd.Config{}, false, fmt.Errorf("--storage-backend must be etcd3 or memory, not %q", o.StorageBackend)
 	case len(o.EtcdServers) > 0:
-		return etcd.Config{Endpoints: o.EtcdServers, TLS: o.etcdTLS}, true, nil
+		return etcd.Config{Endpoints: o.EtcdServers, TLS: o.etcdTLS, CompactionInterval: o.compactionInterval()}, true, nil
 	case o.Embedded.Dir == "":
 		return etcd.Config{}, false, errors.New("--etcd-servers or --datastore-endpoint is needed, or --storage-backend=memory")
 	}
-	return o.Embedded, true, nil
+	embedded := o.Embedded
+	embedded.CompactionInterval = o.compactionInterval()
+	return embedded, true, nil
+}
+
+// compactionInterval is that of the flag as the store takes it.
+func (o *Options) compactionInterval() time.Duration {
+	if o.compaction == 0 {
+		return -1
+	}
+	return o.compaction
 }
 
 // Advertised is the address at which others reach this server.
@@ -201,7 +215,7 @@ func (o *Options) keys() (crypto.Signer, *serviceaccount.Keys, error) {
 
 // nodePorts reads --service-node-port-range, as 30000-32767.
 func (o *Options) nodePorts() (allocation.PortRange, error) {
-	ports, err := utilnet.ParsePortRange(o.nodePortRange)
+	ports, err := utilnet.ParsePortRange(o.NodePortRange)
 	if err != nil {
 		return allocation.PortRange{}, fmt.Errorf("--service-node-port-range: %w", err)
 	}

@@ -123,7 +123,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		defer stopServing()
 		defer s.informers.Shutdown()
 		s.informers.StartWithContext(ctx)
-		if err := s.bootstrap(ctx); err != nil {
+		if err := part.Persist(ctx, s.logger, "create what every cluster has", s.bootstrap); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
