@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/postgres"
@@ -244,5 +245,56 @@ func poll(t *testing.T, ctx context.Context, what string, condition func() bool)
 		case <-ctx.Done():
 			t.Fatalf("not in time: %s", what)
 		}
+	}
+}
+
+// TestALongLogHasWiderPartitions writes without a compaction, and then after one.
+func TestALongLogHasWiderPartitions(t *testing.T) {
+	url := schema(t)
+	const span, count = 5, 3000
+	store := open(t, postgres.Config{URL: url, PartitionSpan: span})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	observer := direct(t, url)
+	create := func(folder string, count int) {
+		t.Helper()
+		var group errgroup.Group
+		for i := range count {
+			group.Go(func() error {
+				_, err := store.Create(ctx, fmt.Sprintf("/%s/%d", folder, i), nil, 0)
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	newest := func() (width, partitions int) {
+		t.Helper()
+		err := observer.QueryRow(ctx, `SELECT past - first, count(*) OVER () FROM yare_partitions ORDER BY first DESC LIMIT 1`).Scan(&width, &partitions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return width, partitions
+	}
+	create("a", count)
+	width, partitions := newest()
+	if width <= span || partitions > count/span/2 {
+		t.Errorf("%d partitions, of which the last has %d revisions", partitions, width)
+	}
+	now, err := store.Revision(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Compact(ctx, now); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, ctx, "the compacted partitions are gone", func() bool {
+		_, left := newest()
+		return left < 5
+	})
+	create("b", count/2)
+	if after, _ := newest(); after >= width {
+		t.Errorf("a partition of %d revisions after a compaction, %d before", after, width)
 	}
 }
