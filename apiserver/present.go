@@ -15,7 +15,7 @@ func (res *resource) present(ctx context.Context, objects []*cache.Object) ([]en
 	for i, o := range objects {
 		out[i] = o
 	}
-	if res.row.Codec == nil || res.row.Codec.Present == nil || len(objects) == 0 {
+	if !res.presents() || len(objects) == 0 {
 		return out, nil
 	}
 	before := make([]runtime.Object, len(objects))
@@ -37,8 +37,13 @@ func (res *resource) present(ctx context.Context, objects []*cache.Object) ([]en
 	return out, nil
 }
 
+func (res *resource) presents() bool { return res.row.Codec != nil && res.row.Codec.Present != nil }
+
 // presentOne does the same for a single object.
 func (res *resource) presentOne(ctx context.Context, object *cache.Object) (encodable, error) {
+	if !res.presents() {
+		return object, nil
+	}
 	out, err := res.present(ctx, []*cache.Object{object})
 	if err != nil {
 		return nil, err

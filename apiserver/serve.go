@@ -32,11 +32,12 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, config *tls.C
 		// Small records serve pages that are shown while they come in.
 		config = config.Clone()
 		config.DynamicRecordSizingDisabled = true
+		listener = gatherListener{listener}
 	}
 	open := newConnections()
 	server := &http.Server{
 		Handler:           s.handler,
-		ConnState:         open.track,
+		ConnState:         func(conn net.Conn, state http.ConnState) { gatherHTTP2(conn, state); open.track(conn, state) },
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,

@@ -49,6 +49,7 @@ func (s *Server) handleWatch(w http.ResponseWriter, r *http.Request, c *call) er
 	}
 	stream := &stream{answer: a, res: c.res, clock: s.clock, w: w, control: http.NewResponseController(w)}
 	stream.watchdog = newWatchdog(stream.control, s.config.Timeouts.Write)
+	defer stream.watchdog.stop()
 	if expired {
 		// An expired watch is told so within the stream, as watches of long
 		// standing are.

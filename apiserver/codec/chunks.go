@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// chunk is how much is written at a time: what, with the header of an HTTP/2
-// frame, fills one TLS record.
-const chunk = 16<<10 - 9
+// chunk is how much is written at a time: several frames of HTTP/2, as net/http
+// wakes who writes only when all have been sent.
+const chunk = 64 << 10
 
 // room is what the buffer holds beyond a chunk, for pieces that are put
 // together in it.

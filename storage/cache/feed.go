@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,7 +39,7 @@ func (c *Cache) Run(ctx context.Context) error {
 	if ran {
 		return errors.New("cache: Run called twice")
 	}
-	defer close(c.stopped)
+	defer c.stop()
 	var group sync.WaitGroup
 	defer group.Wait()
 	group.Go(func() { c.answer(ctx) })
@@ -49,6 +51,29 @@ func (c *Cache) Run(ctx context.Context) error {
 		c.follow(ctx)
 	}
 	return nil
+}
+
+// stop ends all that waits for the feed.
+func (c *Cache) stop() {
+	close(c.stopped)
+	c.routing.Lock()
+	defer c.routing.Unlock()
+	for _, same := range c.resources {
+		for _, r := range same {
+			r.mu.Lock()
+			r.wakeAll()
+			r.mu.Unlock()
+		}
+	}
+}
+
+func (c *Cache) hasStopped() bool {
+	select {
+	case <-c.stopped:
+		return true
+	default:
+		return false
+	}
 }
 
 // locate finds out where the store is, to begin there.
@@ -181,24 +206,34 @@ func (f *feed) loadOnce(r *Resource) error {
 	return nil
 }
 
-// fetch reads and decodes all objects as they were at a revision.
+// fetch reads and decodes all objects as they were at a revision. Pages are
+// decoded beside the reading of those that follow.
 func (r *Resource) fetch(ctx context.Context, revision int64) ([]update, error) {
 	req := storage.ListRequest{Prefix: r.config.Prefix, Revision: revision, Limit: loadPage}
-	var updates []update
+	var pages [][]update
+	var decoding errgroup.Group
+	decoding.SetLimit(runtime.GOMAXPROCS(0))
+	defer func() { _ = decoding.Wait() }()
 	for {
 		result, err := r.cache.store.List(ctx, req)
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", r.config.Prefix, err)
 		}
-		for _, kv := range result.KVs {
-			o, err := r.decode(kv)
-			if err == nil {
-				o.shrink()
+		page := make([]update, len(result.KVs))
+		pages = append(pages, page)
+		decoding.Go(func() error {
+			for i, kv := range result.KVs {
+				o, err := r.decode(kv)
+				if err == nil {
+					o.shrink()
+				}
+				page[i] = update{key: kv.Key, revision: kv.Revision, object: o, err: err}
 			}
-			updates = append(updates, update{key: kv.Key, revision: kv.Revision, object: o, err: err})
-		}
+			return nil
+		})
 		if result.Remaining == 0 || len(result.KVs) == 0 {
-			return updates, nil
+			err := decoding.Wait()
+			return slices.Concat(pages...), err
 		}
 		req.From = result.KVs[len(result.KVs)-1].Key + "\x00"
 	}

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -60,9 +61,11 @@ type Watch struct {
 	options  WatchOptions
 	deadline time.Time
 	closed   chan struct{}
-	once     sync.Once
-	release  func() bool
-	epoch    int
+	// done is that of the watch's context, which closes closed.
+	done    <-chan struct{}
+	once    sync.Once
+	release func() bool
+	epoch   int
 
 	key   topicKey
 	topic *topic
@@ -93,7 +96,7 @@ func (r *Resource) Watch(ctx context.Context, o WatchOptions) (*Watch, error) {
 	if !reached {
 		return nil, fmt.Errorf("watch %s: %w", o.Prefix, errBehind)
 	}
-	w := &Watch{resource: r, options: o, closed: make(chan struct{}), key: r.topicFor(o.Prefix, o.Predicate)}
+	w := &Watch{resource: r, options: o, closed: make(chan struct{}), done: ctx.Done(), key: r.topicFor(o.Prefix, o.Predicate)}
 	w.deadline, _ = ctx.Deadline()
 	if err := w.attach(); err != nil {
 		return nil, err
@@ -151,7 +154,7 @@ func (w *Watch) Next(ctx context.Context) ([]Event, error) {
 	for {
 		select {
 		case <-w.closed:
-			return nil, context.Canceled
+			return nil, cmp.Or(ctx.Err(), context.Canceled)
 		default:
 		}
 		if w.initial != nil {
@@ -232,6 +235,9 @@ func (w *Watch) read() ([]*change, int64, <-chan struct{}, error) {
 	if r.ended != nil {
 		return nil, 0, nil, r.ended
 	}
+	if r.cache.hasStopped() {
+		return nil, 0, nil, errStopped
+	}
 	changes, ok := w.topic.read(w.position, batchSize)
 	if !ok || w.epoch != r.epoch {
 		return nil, 0, nil, fmt.Errorf("watch %s: changes are no longer kept: %w", w.options.Prefix, ErrExpired)
@@ -271,7 +277,9 @@ func (w *Watch) selects(o *Object) bool {
 	return o != nil && strings.HasPrefix(o.Key, w.options.Prefix) && w.options.Predicate.Matches(o)
 }
 
-// sleep waits for changes, or until a bookmark is due.
+// sleep waits for changes, or until a bookmark is due. A thousand watches may
+// wait for the same changes, and each channel that they wait for costs: what ends
+// the cache therefore comes as a change, and what ends the watch by closed.
 func (w *Watch) sleep(ctx context.Context, changed <-chan struct{}) (due bool, err error) {
 	var bookmark <-chan time.Time
 	if w.options.Bookmarks {
@@ -279,17 +287,19 @@ func (w *Watch) sleep(ctx context.Context, changed <-chan struct{}) (due bool, e
 		defer timer.Stop()
 		bookmark = timer.C()
 	}
+	done := ctx.Done()
+	if done == w.done {
+		done = nil
+	}
 	select {
 	case <-changed:
 		return false, nil
 	case <-bookmark:
 		return true, nil
-	case <-ctx.Done():
+	case <-done:
 		return false, ctx.Err()
 	case <-w.closed:
-		return false, context.Canceled
-	case <-w.resource.cache.stopped:
-		return false, errStopped
+		return false, cmp.Or(ctx.Err(), context.Canceled)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/fields"
@@ -192,6 +193,50 @@ func TestStoppedCacheEndsWatchesAndReads(t *testing.T) {
 	}
 	if err := c.Run(t.Context()); err == nil {
 		t.Fatal("a second Run was allowed")
+	}
+}
+
+// TestWatchesThatWaitEnd ends what a watch waits under: the cache, the watch's
+// context, or that of the call alone.
+func TestWatchesThatWaitEnd(t *testing.T) {
+	for name, want := range map[string]error{"cache": storage.ErrUnavailable, "watch": context.DeadlineExceeded, "call": context.DeadlineExceeded, "close": context.Canceled} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := cache.New(newStore(t), nil)
+				r := c.Register(podConfig())
+				stop := sync.OnceFunc(running(t, c))
+				defer stop()
+				whole, call := t.Context(), t.Context()
+				brief, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				switch name {
+				case "watch":
+					whole, call = brief, brief
+				case "call":
+					call = brief
+				}
+				w, err := r.Watch(whole, cache.WatchOptions{Prefix: pods})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer w.Close()
+				var ended error
+				go func() { _, ended = w.Next(call) }()
+				synctest.Wait()
+				switch name {
+				case "cache":
+					stop()
+				case "close":
+					w.Close()
+				default:
+					time.Sleep(2 * time.Second)
+				}
+				synctest.Wait()
+				if !errors.Is(ended, want) {
+					t.Errorf("the watch ended with %v, want %v", ended, want)
+				}
+			})
+		})
 	}
 }
 
