@@ -36,7 +36,7 @@ test: ## install what the tests need and run them all, with -race
 
 soak: ## let faults strike the stores for as long as ROUNDS (1000) take, with -race
 	scripts/install-test.sh
-	YARE_FAULT_ROUNDS=$(or $(ROUNDS),1000) go test -race -timeout 24h -run 'TestFaults|TestFullDisk|TestFailOver' -v ./storage/etcd ./storage/postgres
+	YARE_FAULT_ROUNDS=$(or $(ROUNDS),1000) go test -race -timeout 24h -run 'Faults|TestFullDisk|TestFailOver' -v ./storage/etcd ./storage/postgres ./storage/memory
 
 soak-envtest: build ## run the suite of test/operator ROUNDS (100) times and look for what is left
 	ROUNDS=$(or $(ROUNDS),100) scripts/soak-envtest.sh

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/etcd"
+	"github.com/yare-io/yare/storage/faulttest"
 	"github.com/yare-io/yare/storage/faulttest/process"
 	"github.com/yare-io/yare/storage/storetest"
 )
@@ -237,5 +239,54 @@ func TestEndpointsLostAndBack(t *testing.T) {
 	}
 	if len(acknowledged) > 0 {
 		t.Errorf("not watched: %v", acknowledged)
+	}
+}
+
+// TestClusterFaults kills and pauses members of a cluster, one or so many that
+// there is no majority.
+func TestClusterFaults(t *testing.T) {
+	t.Parallel()
+	plan := faulttest.CI(t)
+	ctx, cancel := context.WithTimeout(t.Context(), plan.Within())
+	defer cancel()
+	e := newExternal(t)
+	config := e.config(t, "yare")
+	config.RequestTimeout, config.CompactionInterval = time.Second, -1
+	stores := []storage.Store{openPatiently(t, config), openPatiently(t, config)}
+	compact := faulttest.Compactor(stores[0])
+	kill := func(members ...int) error {
+		var errs []error
+		for _, i := range members {
+			errs = append(errs, e.members[i].Kill())
+		}
+		for _, i := range members {
+			e.start(t, i)
+		}
+		return errors.Join(errs...)
+	}
+	// The members take turns, and so does what they are just then.
+	next := 0
+	member := func() int { next++; return next % len(e.members) }
+	err := faulttest.Run(ctx, faulttest.Config{
+		Stores: stores, Plan: plan, Seed: uint64(time.Now().UnixNano()), Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Faults: []faulttest.Fault{
+			{Name: "kill a member", Strike: func(context.Context) error { return kill(member()) }},
+			{Name: "kill a majority", Strike: func(context.Context) error { return kill(member(), member()) }},
+			{Name: "kill all members", Strike: func(context.Context) error { return kill(0, 1, 2) }},
+			{Name: "kill a member while it compacts", Strike: func(ctx context.Context) error { return errors.Join(compact(ctx), kill(member())) }},
+			{Name: "pause a member", Strike: func(ctx context.Context) error {
+				i := member()
+				return faulttest.Hold(ctx, 300*time.Millisecond, e.members[i].Pause, e.members[i].Resume)
+			}},
+			{Name: "pause a majority", Strike: func(ctx context.Context) error {
+				i, j := member(), member()
+				return faulttest.Hold(ctx, 300*time.Millisecond,
+					func() error { return errors.Join(e.members[i].Pause(), e.members[j].Pause()) },
+					func() error { return errors.Join(e.members[i].Resume(), e.members[j].Resume()) })
+			}},
+		},
+	})
+	if err != nil {
+		t.Fatal(fmt.Errorf("faults: %w", err))
 	}
 }

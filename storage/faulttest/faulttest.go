@@ -31,13 +31,14 @@ type Config struct {
 	// Stores are of one database; clients are spread over them, and each is
 	// watched. Their request timeouts bound how long a fault holds up clients.
 	Stores []storage.Store
-	// Faults strike in turn, one in each round.
+	// Faults strike one in each round, all of them in an order of chance before
+	// any strikes again.
 	Faults []Fault
 	// Plan says how many rounds there are.
 	Plan Plan
 	// Clients at work at once. Default: 6.
 	Clients int
-	// Calls are how many succeed between two faults. Default: 150.
+	// Calls are how many succeed between two faults. Default: 50.
 	Calls int64
 	// Seed of all chance.
 	Seed uint64
@@ -64,7 +65,7 @@ func Run(ctx context.Context, config Config) error {
 		config.Clients = 6
 	}
 	if config.Calls == 0 {
-		config.Calls = 150
+		config.Calls = 50
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -110,14 +111,19 @@ func (r *run) work(ctx context.Context) error {
 	}
 	group.Go(func() error {
 		defer r.stop.Store(true)
-		began, round := time.Now(), 0
+		began, round, random := time.Now(), 0, rand.New(rand.NewPCG(r.Seed, 0))
+		var order []int
 		defer func() { r.Logger.Info("over", "rounds", round, "calls", r.succeeded.Load()) }()
 		for ; r.Plan.goesOn(round, len(r.Faults), time.Since(began)); round++ {
 			r.round.Store(int64(round))
 			if err := r.await(ctx, r.Calls); err != nil {
 				return err
 			}
-			fault := r.Faults[round%len(r.Faults)]
+			if len(order) == 0 {
+				order = random.Perm(len(r.Faults))
+			}
+			fault := r.Faults[order[0]]
+			order = order[1:]
 			r.Logger.Info("fault", "round", round, "name", fault.Name)
 			if err := fault.Strike(ctx); err != nil {
 				return fmt.Errorf("%s in round %d: %w", fault.Name, round, err)

@@ -32,7 +32,7 @@ const (
 // second, with a snapshot from after that, decides all writes and does those
 // that met what they expected. No two of them are about one key.
 const (
-	lockQuery  = `SELECT revision FROM yare_state FOR UPDATE`
+	lockQuery  = `SELECT ` + synchronous + ` FROM yare_state FOR UPDATE`
 	writeQuery = `
 WITH asked AS MATERIALIZED (
 	SELECT o.n, o.key, o.value, o.expected, c.revision AS previous, c.content AS was,
@@ -72,6 +72,10 @@ type writer struct {
 	// answered, and took is how long that was under way.
 	company int
 	took    time.Duration
+	// inherited is the lineage that this writer's connection was to, and waited
+	// tells whether its last commit waited for a standby.
+	inherited string
+	waited    bool
 	// held are writes that could not be in the last batch.
 	held []*write
 }
@@ -255,9 +259,12 @@ func (w *writer) attempt(batch []*write) ([]outcome, error) {
 	if err := w.room(ctx, w.revision); err != nil {
 		return nil, err
 	}
-	outcomes, err := w.send(ctx, batch)
+	outcomes, waited, err := w.send(ctx, batch)
 	if err == nil {
 		err = certain(w.conn.PgConn())
+	}
+	if err == nil {
+		w.waited = waited
 	}
 	w.used = time.Now()
 	if err != nil && code(err) != checkViolation {
@@ -276,33 +283,19 @@ func (w *writer) ready(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := w.continues(ctx, conn); err != nil {
+			hangUp(conn)
+			return err
+		}
 		w.conn = conn
-		return w.continues(ctx)
-	}
-	return nil
-}
-
-// continues makes sure that a connection is to a database with the history that
-// was seen here, before anything is added to that.
-func (w *writer) continues(ctx context.Context) error {
-	at := w.hub.position()
-	var now state
-	var there, current int64
-	if err := w.conn.QueryRow(ctx, stateQuery).Scan(&now.revision, &now.compacted, &now.synchronous); err != nil {
-		return err
-	}
-	if err := w.conn.QueryRow(ctx, pointsQuery, at.revision).Scan(&there, &current); err != nil {
-		return err
-	}
-	if at.rewound(now, there) {
-		return w.startOver(ctx, errRewound)
 	}
 	return nil
 }
 
 // send makes one round trip of a batch: its statements are one transaction,
-// which is committed where they end.
-func (w *writer) send(ctx context.Context, batch []*write) (outcomes []outcome, err error) {
+// which is committed where they end. waited tells whether that waits for a
+// standby.
+func (w *writer) send(ctx context.Context, batch []*write) (outcomes []outcome, waited bool, err error) {
 	keys, values := make([][]byte, len(batch)), make([][]byte, len(batch))
 	expected, ttls := make([]int64, len(batch)), make([]int64, len(batch))
 	for i, next := range batch {
@@ -323,15 +316,15 @@ func (w *writer) send(ctx context.Context, batch []*write) (outcomes []outcome, 
 			outcomes, err = nil, fmt.Errorf("commit: %w", closeErr)
 		}
 	}()
-	var base int64
-	if err := results.QueryRow().Scan(&base); err != nil {
-		return nil, err
+	if err := results.QueryRow().Scan(&waited); err != nil {
+		return nil, false, err
 	}
 	rows, err := results.Query()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return decided(rows, batch)
+	outcomes, err = decided(rows, batch)
+	return outcomes, waited, err
 }
 
 var errIncomplete = errors.New("the database decided fewer writes than it was asked for")

@@ -9,13 +9,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
+// synchronous tells whether commits wait for a standby.
+const synchronous = `(current_setting('synchronous_standby_names') <> '' AND current_setting('synchronous_commit') NOT IN ('off', 'local'))`
+
 // confirm is a column of reads that tells whether the database has synchronous
 // standbys, and if so makes the read a commit, which waits for them as every
 // commit does. What such a read tells is therefore on the standby that will take
 // over: a server that was cut off, or whose sessions outlive it, sees commits
 // that no standby has and misses those after its time, but gets no confirmation.
 // With a standby that is not synchronous nothing can be promised, nor is it.
-const confirm = `CASE WHEN current_setting('synchronous_standby_names') <> '' AND current_setting('synchronous_commit') NOT IN ('off', 'local')
+const confirm = `CASE WHEN ` + synchronous + `
 	THEN pg_logical_emit_message(true, 'yare', '') IS NOT NULL ELSE false END`
 
 // errUnconfirmed: the database answered without having waited for its standby.

@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"net"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,7 +42,7 @@ func (s *store) connect(ctx context.Context) error {
 	}
 	if settings.ConnectTimeout == 0 {
 		// One host that does not answer leaves time for the others.
-		settings.ConnectTimeout = min(connectTimeout, s.config.RequestTimeout/time.Duration(2+len(settings.Fallbacks)))
+		settings.ConnectTimeout = min(connectTimeout, s.config.RequestTimeout/time.Duration(hosts(settings)))
 	}
 	settings.ValidateConnect, settings.OnNotice = takesWrites, noteWarning
 	s.dialer = settings.Copy()
@@ -48,6 +50,15 @@ func (s *store) connect(ctx context.Context) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	return nil
+}
+
+// hosts counts those that the database may be on.
+func hosts(settings *pgx.ConnConfig) int {
+	distinct := map[string]struct{}{net.JoinHostPort(settings.Host, strconv.Itoa(int(settings.Port))): {}}
+	for _, fallback := range settings.Fallbacks {
+		distinct[net.JoinHostPort(fallback.Host, strconv.Itoa(int(fallback.Port)))] = struct{}{}
+	}
+	return len(distinct)
 }
 
 // dial makes a connection outside the pool.

@@ -18,6 +18,10 @@ const (
 	// checkViolation is also how a partitioned table says that a row has no
 	// partition to go to.
 	checkViolation = "23514"
+
+	insufficientPrivilege = "42501"
+	undefinedFunction     = "42883"
+	featureNotSupported   = "0A000"
 )
 
 // translate names an error of the database or of the way to it as the contract

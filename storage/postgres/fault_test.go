@@ -21,24 +21,6 @@ import (
 	"github.com/yare-io/yare/storage/postgres/postgrestest"
 )
 
-// compactor gives up the history from before the round before.
-func compactor(store storage.Store) func(context.Context) error {
-	var next int64
-	return func(ctx context.Context) error {
-		if next > 0 {
-			err := store.Compact(ctx, next)
-			if err != nil && !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, storage.ErrCompacted) {
-				return err
-			}
-		}
-		now, err := store.Revision(ctx)
-		if err == nil {
-			next = now
-		}
-		return nil
-	}
-}
-
 // hangUpAll ends the connections of all stores, but not the server.
 func hangUpAll(server *postgrestest.Server) func(context.Context) error {
 	return func(ctx context.Context) error {
@@ -59,7 +41,7 @@ func failAtCommit(server *postgrestest.Server, schema string) func(context.Conte
 		CREATE CONSTRAINT TRIGGER fault AFTER UPDATE ON %[1]s.yare_state DEFERRABLE INITIALLY DEFERRED
 			FOR EACH ROW WHEN (NEW.revision %% 3 = 0) EXECUTE FUNCTION %[1]s.fault()`
 	return func(ctx context.Context) error {
-		return faulttest.Hold(ctx, 50*time.Millisecond,
+		return faulttest.Hold(ctx, 20*time.Millisecond,
 			func() error { return execAll(ctx, server, fmt.Sprintf(setUp, schema)) },
 			func() error { return execAll(ctx, server, fmt.Sprintf(`DROP TRIGGER fault ON %s.yare_state`, schema)) })
 	}
@@ -76,7 +58,7 @@ func execAll(ctx context.Context, server *postgrestest.Server, statements string
 }
 
 // faultTimeout is how long the clients of the tests under faults wait.
-const faultTimeout = 300 * time.Millisecond
+const faultTimeout = 150 * time.Millisecond
 
 // underFaults runs clients on two stores of one database while faults strike.
 func underFaults(t *testing.T, plan faulttest.Plan, config postgres.Config, faults func(stores []storage.Store) []faulttest.Fault) {
@@ -100,8 +82,20 @@ func underFaults(t *testing.T, plan faulttest.Plan, config postgres.Config, faul
 	}
 }
 
+// lanes are how many databases of their own faults strike at once: most faults
+// are a time in which little is done.
+const lanes = 2
+
 func TestFaults(t *testing.T) {
-	t.Parallel()
+	for lane := range lanes {
+		t.Run(fmt.Sprintf("lane %d", lane), func(t *testing.T) {
+			t.Parallel()
+			faults(t)
+		})
+	}
+}
+
+func faults(t *testing.T) {
 	server := postgrestest.New(t)
 	dir := filepath.Join(server.Dir(), "way")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -112,7 +106,7 @@ func TestFaults(t *testing.T) {
 	config := postgres.Config{URL: postgrestest.URLAt(schema, dir), RequestTimeout: faultTimeout, PartitionSpan: 400}
 	restart := func(context.Context) error { return errors.Join(server.Kill(), server.Start()) }
 	underFaults(t, faulttest.CI(t), config, func(stores []storage.Store) []faulttest.Fault {
-		compact := compactor(stores[1])
+		compact := faulttest.Compactor(stores[1])
 		return append(faulttest.Network(way, faultTimeout),
 			faulttest.Fault{Name: "hang up", Strike: hangUpAll(server)},
 			faulttest.Fault{Name: "compact", Strike: compact},

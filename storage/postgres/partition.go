@@ -43,28 +43,33 @@ func (s *store) room(ctx context.Context, revision int64) error {
 func (s *store) makePartitions(ctx context.Context, revision int64) error {
 	needed := revision + ahead*s.config.PartitionSpan + maxBatch
 	for {
-		var first, past int64
-		if err := s.pool.QueryRow(ctx, `SELECT coalesce(min(first), 0), coalesce(max(past), 0) FROM yare_partitions`).Scan(&first, &past); err != nil {
+		var length, past int64
+		if err := s.pool.QueryRow(ctx, `SELECT coalesce(sum(past - first), 0)::bigint, coalesce(max(past), 0) FROM yare_partitions`).Scan(&length, &past); err != nil {
 			return fmt.Errorf("read the partitions: %w", err)
 		}
 		s.partitions.past.Store(past)
 		if past > needed {
 			return nil
 		}
-		if err := s.makePartition(ctx, past, s.end(first, past, revision)); err != nil {
-			return fmt.Errorf("make the partition from revision %d on: %w", past, err)
+		first, end := s.next(length, past, revision)
+		if err := s.makePartition(ctx, first, end); err != nil {
+			return fmt.Errorf("make the partition from revision %d on: %w", first, err)
 		}
 	}
 }
 
-// end is where a partition ends that begins at past, in a log from first on. That
-// of an empty log begins where the log does. A long log has wider ones: that is
-// what outlives a compaction, and is little beside what it gives up.
-func (s *store) end(first, past, revision int64) int64 {
-	if past == 0 {
-		return revision + s.config.PartitionSpan
+// next is the partition that follows a log of some length, which ends at past.
+// That of an empty log begins where the log does; skipped revisions have none. A
+// long log has wider ones: that is what outlives a compaction, and is little
+// beside what it gives up.
+func (s *store) next(length, past, revision int64) (first, end int64) {
+	switch {
+	case past == 0:
+		return 0, revision + s.config.PartitionSpan
+	case revision > past+skippedRevisions/2:
+		past = revision + 1
 	}
-	return past + max(s.config.PartitionSpan, (past-first)/fewPartitions)
+	return past, past + max(s.config.PartitionSpan, length/fewPartitions)
 }
 
 // makePartition adds the partition from first until past, unless another process
@@ -75,7 +80,7 @@ func (s *store) makePartition(ctx context.Context, first, past int64) error {
 			return err
 		}
 		made, err := tx.Exec(ctx, `INSERT INTO yare_partitions (first, past)
-			SELECT $1, $2 WHERE $1 = (SELECT coalesce(max(past), 0) FROM yare_partitions)`, first, past)
+			SELECT $1, $2 WHERE $1 >= (SELECT coalesce(max(past), 0) FROM yare_partitions)`, first, past)
 		if err != nil || made.RowsAffected() == 0 {
 			return err
 		}

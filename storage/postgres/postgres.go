@@ -142,7 +142,17 @@ func (s *store) start(ctx context.Context) error {
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
+	if err := s.ownSessions(ctx); err != nil {
+		return err
+	}
 	if err := s.migrate(ctx); err != nil {
+		return err
+	}
+	err := s.onConnection(ctx, func(conn *pgxpool.Conn) error {
+		_, _, err := s.inherit(ctx, conn.Conn(), "", false)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	now, err := s.present(ctx)

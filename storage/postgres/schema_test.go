@@ -54,6 +54,10 @@ func TestAnOrdinaryRoleSuffices(t *testing.T) {
 	if err := store.Health(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	var knows bool
+	if err := admin.QueryRow(t.Context(), `SELECT lineage IS NOT NULL FROM `+role+`.yare_state`).Scan(&knows); err != nil || !knows {
+		t.Errorf("the role does not learn when another server takes over: %v", err)
+	}
 }
 
 func TestANewerSchemaIsRefused(t *testing.T) {
@@ -185,8 +189,12 @@ func TestALostHistoryEndsWatches(t *testing.T) {
 	if !errors.Is(w.Err(), storage.ErrFutureRevision) {
 		t.Fatalf("the watch ended with %v", w.Err())
 	}
-	if _, err := store.Create(ctx, "/b", nil, 0); err != nil {
+	revision, err := store.Create(ctx, "/b", nil, 0)
+	if err != nil {
 		t.Fatalf("the store does not go on: %v", err)
+	}
+	if revision < 1_000_000_000 {
+		t.Errorf("revision %d is one that may have been lost", revision)
 	}
 }
 
@@ -229,7 +237,8 @@ func TestAHistoryThatWentAnotherWayEndsWatches(t *testing.T) {
 		for range w.Batches() {
 			continue
 		}
-		if !errors.Is(w.Err(), storage.ErrFutureRevision) {
+		// By now revisions may have been skipped, and all before compacted.
+		if !errors.Is(w.Err(), storage.ErrFutureRevision) && !errors.Is(w.Err(), storage.ErrCompacted) {
 			t.Errorf("watch %d ended with %v", i, w.Err())
 		}
 	}

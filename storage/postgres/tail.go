@@ -118,6 +118,11 @@ func (s *store) notified(conn *pgx.Conn) error {
 // startOver goes on where the database is, because what was seen here is not its
 // past or cannot be read any more.
 func (s *store) startOver(ctx context.Context, reason error) error {
+	if errors.Is(reason, errRewound) {
+		if err := s.skipLost(ctx); err != nil {
+			return err
+		}
+	}
 	now, err := s.present(ctx)
 	if err != nil {
 		return err

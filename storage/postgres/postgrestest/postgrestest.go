@@ -268,7 +268,7 @@ func binaries() (string, error) {
 
 // initialize makes an empty cluster.
 func (s *Server) initialize() error {
-	command := s.command("initdb", "--pgdata", s.data(), "--username", "postgres", "--auth", "trust", "--no-sync", "--encoding", "UTF8", "--locale", "C")
+	command := s.command("initdb", "--pgdata", s.data(), "--username", "postgres", "--auth", "trust", "--no-sync", "--encoding", "UTF8", "--locale", "C", "--wal-segsize", "1")
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
