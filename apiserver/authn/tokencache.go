@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"hash"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/cache"
@@ -27,6 +29,7 @@ type tokenCache struct {
 	next authenticator.Token
 	ttl  time.Duration
 	salt [32]byte
+	macs sync.Pool
 	good *cache.LRUExpireCache
 }
 
@@ -35,6 +38,7 @@ func newTokenCache(next authenticator.Token, ttl time.Duration, now clock.Passiv
 	if _, err := rand.Read(c.salt[:]); err != nil {
 		return nil, fmt.Errorf("salt: %w", err)
 	}
+	c.macs.New = func() any { return hmac.New(sha256.New, c.salt[:]) }
 	return c, nil
 }
 
@@ -51,7 +55,9 @@ func (c *tokenCache) AuthenticateToken(ctx context.Context, token string) (*auth
 }
 
 func (c *tokenCache) key(ctx context.Context, token string) [sha256.Size]byte {
-	mac := hmac.New(sha256.New, c.salt[:])
+	mac := c.macs.Get().(hash.Hash)
+	defer c.macs.Put(mac)
+	mac.Reset()
 	audiences, some := authenticator.AudiencesFrom(ctx)
 	fmt.Fprintf(mac, "%t:%d:%s:", some, len(audiences), strings.Join(audiences, "\x00"))
 	mac.Write([]byte(token))

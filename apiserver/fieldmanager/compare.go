@@ -316,6 +316,9 @@ func compareStrings(before, after map[string]string, changed, removed *node) (bo
 	names = slices.AppendSeq(names, maps.Keys(after))
 	slices.Sort(names)
 	names = slices.Compact(names)
+	if len(before) == 0 {
+		changed.kids = make([]node, 0, len(names))
+	}
 	for _, name := range names {
 		if !isPlain(name) {
 			return false, errUnusual
@@ -362,6 +365,9 @@ func (ls *list) compare(l, r found, changed, removed *node) error {
 	old, err := ls.index(l, before)
 	if err != nil {
 		return err
+	}
+	if before == 0 {
+		changed.kids = make([]node, 0, after)
 	}
 	var seen keySet
 	for i := range after {
