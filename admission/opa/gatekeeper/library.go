@@ -117,7 +117,7 @@ func (l *Library) ask(ctx context.Context, e evaluator, asked []*constraint, a *
 		if c.expressions != nil {
 			native = append(native, c)
 		} else {
-			rego = append(rego, ast.StringTerm(c.id()))
+			rego = append(rego, c.term)
 		}
 	}
 	var found []Violation
