@@ -67,7 +67,7 @@ const entry = `package yare.gatekeeper
 
 violations contains [id, object.get(result, "msg", "")] if {
 	some id in input.asked
-	some result in data.constraints[id].violation
+	data.constraints[id].violation[result]
 }
 `
 
