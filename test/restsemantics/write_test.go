@@ -24,7 +24,7 @@ func TestCreates(t *testing.T) {
 	})
 	g.rule("the answer is what will be read", func(g *target) {
 		for path, body := range map[string]string{
-			"/apis/discovery.k8s.io/v1/namespaces/" + g.namespace + "/endpointslices": `{"metadata":{"name":"empty","labels":{}},"addressType":"IPv4","endpoints":[],"ports":[]}`,
+			"/apis/discovery.k8s.io/v1/namespaces/" + g.namespace + "/endpointslices": `{"metadata":{"name":"empty","annotations":{}},"addressType":"IPv4","endpoints":[],"ports":[]}`,
 			"/apis/rbac.authorization.k8s.io/v1/namespaces/" + g.namespace + "/roles": `{"metadata":{"name":"empty","annotations":null},"rules":[]}`,
 			g.maps: `{"metadata":{"name":"empty","finalizers":[]},"data":{},"binaryData":null}`,
 		} {
