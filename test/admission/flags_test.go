@@ -222,7 +222,7 @@ func TestConfigurationOfAccessIsFollowed(t *testing.T) {
 	refused(t, err, http.StatusForbidden, "secrets is forbidden")
 }
 
-const auditAll = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- {level: RequestResponse, resources: [{resources: [configmaps]}], verbs: [create]}\n- {level: None}\n"
+const auditAll = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- {level: RequestResponse, namespaces: [default], resources: [{resources: [configmaps]}], verbs: [create]}\n- {level: None}\n"
 
 // TestFlagsOfAudit: a log in batches, of shortened events, put aside compressed;
 // a log of text; and a server that gets lists.
