@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -61,10 +62,18 @@ func readAll(r io.Reader, announced int64) ([]byte, error) {
 func (c *call) decode(ctx context.Context, f codec.Format, body []byte, into runtime.Object, fieldValidation string) error {
 	got, problems, err := c.parse(f, body, into, fieldValidation != metav1.FieldValidationIgnore)
 	if err != nil {
-		return apierrors.NewBadRequest(err.Error())
+		return undecodable(err)
 	}
 	auditBody(ctx, got, into)
 	return strictness(ctx, got, c.kind(), problems, fieldValidation)
+}
+
+// undecodable is the answer to a body that is not what it should be.
+func undecodable(err error) error {
+	if errors.Is(err, codec.ErrTooManyItems) {
+		return apierrors.NewRequestEntityTooLargeError(err.Error())
+	}
+	return apierrors.NewBadRequest(err.Error())
 }
 
 // parse decodes a body. Kinds without a Go type are brought into the form of

@@ -82,7 +82,7 @@ func (s *Server) deleteOptions(r *http.Request, c *call) (*metav1.DeleteOptions,
 			return nil, err
 		}
 		if _, _, err := codec.Decode(format, body, schema.GroupVersionKind{Kind: "DeleteOptions"}, options, false); err != nil {
-			return nil, apierrors.NewBadRequest(err.Error())
+			return nil, undecodable(err)
 		}
 	} else if err := metav1.Convert_url_Values_To_v1_DeleteOptions(&c.query, options, nil); err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())

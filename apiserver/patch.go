@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -72,10 +73,21 @@ func (s *Server) readPatch(r *http.Request, c *call) (*clientPatch, error) {
 	if err := p.transcode(); err != nil {
 		return nil, err
 	}
+	if err := codec.CheckSize(p.format(), p.body); err != nil {
+		return nil, undecodable(err)
+	}
 	if record := audit.From(r.Context()); record.WantsRequest() {
 		record.RequestObject(p.inJSON())
 	}
 	return p, nil
+}
+
+// format is that of the body, once an apply in CBOR is transcoded.
+func (p *clientPatch) format() codec.Format {
+	if p.kind == types.ApplyYAMLPatchType {
+		return codec.YAML
+	}
+	return codec.JSON
 }
 
 // transcode makes an apply in CBOR one in JSON, which is YAML.
@@ -85,7 +97,7 @@ func (p *clientPatch) transcode() error {
 	}
 	body, err := codec.FromCBOR(p.body)
 	if err != nil {
-		return apierrors.NewBadRequest("error decoding patch: " + err.Error())
+		return undecodable(fmt.Errorf("error decoding patch: %w", err))
 	}
 	p.kind, p.body = types.ApplyYAMLPatchType, body
 	return nil
@@ -142,6 +154,9 @@ func (p *clientPatch) apply(r *http.Request, c *call, obj runtime.Object, encode
 	}
 	out := c.newBody()
 	_, more, err := c.parse(codec.JSON, patched, out, p.options.FieldValidation != metav1.FieldValidationIgnore)
+	if errors.Is(err, codec.ErrTooManyItems) {
+		return nil, undecodable(err)
+	}
 	if err != nil {
 		return nil, unfit(patched, err)
 	}

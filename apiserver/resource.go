@@ -123,10 +123,14 @@ func (set *resources) convert(obj runtime.Object, kind schema.GroupVersionKind, 
 			return nil, fmt.Errorf("convert to %s: %w", row.Kind, err)
 		}
 	}
+	if _, untyped := obj.(runtime.Unstructured); !untyped { // answers name the kind themselves
+		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	}
 	return obj, nil
 }
 
-// encode returns the bytes to store for an object of res's version.
+// encode returns the bytes to store for an object of res's version. The object
+// loses what is not stored.
 func (res *resource) encode(ctx context.Context, obj runtime.Object) ([]byte, error) {
 	accessor, err := meta.Accessor(obj)
 	if err != nil {
@@ -136,6 +140,7 @@ func (res *resource) encode(ctx context.Context, obj runtime.Object) ([]byte, er
 	if res.row.Codec != nil {
 		return res.row.Codec.Encode(ctx, obj)
 	}
+	codec.DropEmpty(obj)
 	if res.row.StoredAs != nil {
 		if obj, err = res.row.StoredAs.ToStored(obj); err != nil {
 			return nil, fmt.Errorf("convert %s to the stored version: %w", res.row.Kind, err)

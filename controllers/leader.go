@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
@@ -22,12 +23,18 @@ type elector struct {
 	health *leaderelection.HealthzAdaptor
 }
 
-func newElector(config Config, log *slog.Logger) (*elector, error) {
-	client, err := config.Clients.Kubernetes(ManagerIdentity)
+// Elect calls lead for each term in which this process holds the lease, until
+// ctx ends or lead fails. lead must end when its context does; the lease is given
+// back after it.
+func Elect(ctx context.Context, client kubernetes.Interface, options LeaderElection, log *slog.Logger, lead func(context.Context) error) error {
+	elector, err := newElector(client, options, log)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	options := *config.LeaderElection
+	return elector.run(ctx, lead)
+}
+
+func newElector(client kubernetes.Interface, options LeaderElection, log *slog.Logger) (*elector, error) {
 	if options.Identity == "" {
 		host, err := os.Hostname()
 		if err != nil {

@@ -63,7 +63,11 @@ func (m *Manager) Run(ctx context.Context) error {
 	if m.config.LeaderElection == nil {
 		return m.lead(ctx)
 	}
-	elector, err := newElector(m.config, m.log)
+	client, err := m.config.Clients.Kubernetes(ManagerIdentity)
+	if err != nil {
+		return err
+	}
+	elector, err := newElector(client, *m.config.LeaderElection, m.log)
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,10 @@
 package audit_test
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	auditinternal "k8s.io/apiserver/pkg/apis/audit"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/apiserver/pkg/audit/policy"
@@ -132,6 +135,74 @@ func TestLogRotates(t *testing.T) {
 	if err := json.Unmarshal([]byte(strings.SplitN(string(raw), "\n", 2)[0]), &event); err != nil || event.Kind != "Event" || event.APIVersion != "audit.k8s.io/v1" {
 		t.Errorf("%+v %v", event.TypeMeta, err)
 	}
+}
+
+// TestOldLogsAreCompressed: those put aside now, and those of a server before.
+func TestOldLogsAreCompressed(t *testing.T) {
+	dir := t.TempDir()
+	clock := clocktesting.NewFakePassiveClock(time.Unix(1e9, 0))
+	before := filepath.Join(dir, "audit-2001-09-08T01-46-40.000.log")
+	if err := os.WriteFile(before, []byte("before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "audit-else.log"), []byte("not one of ours"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := audit.NewLog(audit.LogConfig{Path: filepath.Join(dir, "audit.log"), Format: audit.JSON, MaxMegabytes: 1, MaxBackups: 2, Compress: true, Clock: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- log.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	packed := func(count int) []string {
+		t.Helper()
+		var files []string
+		err := wait.PollUntilContextTimeout(ctx, time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+			plain, _ := filepath.Glob(filepath.Join(dir, "audit-2*.log*"))
+			files, _ = filepath.Glob(filepath.Join(dir, "audit-2*.log.gz"))
+			return len(files) == count && len(plain) == count, nil
+		})
+		if err != nil {
+			left, _ := filepath.Glob(filepath.Join(dir, "*"))
+			t.Fatalf("not %d compressed files: %v", count, left)
+		}
+		return files
+	}
+	if files := packed(1); unzipped(t, files[0]) != "before" {
+		t.Errorf("%s says something else", files[0])
+	}
+	long := strings.Repeat("x", 600<<10)
+	for range 3 { // puts two aside
+		clock.SetTime(clock.Now().Add(time.Second))
+		if err := log.Take(t.Context(), &auditinternal.Event{AuditID: "a", RequestURI: long}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range packed(2) { // the oldest is gone
+		if text := unzipped(t, file); !strings.Contains(text, long) {
+			t.Errorf("%s has %d bytes", file, len(text))
+		}
+	}
+}
+
+func unzipped(t *testing.T, file string) string {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	zip, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(zip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // TestWebhookGetsBatches: events are sent together, large ones without bodies,

@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,14 +23,21 @@ type LogConfig struct {
 	MaxMegabytes int
 	// MaxBackups and MaxAgeDays bound the files put aside; zero: no bound.
 	MaxBackups, MaxAgeDays int
+	// Compress makes files put aside gzip's, while Run runs.
+	Compress bool
 	// Strict makes the requests fail whose events cannot be written.
 	Strict bool
 	Clock  clock.PassiveClock
+	// Logger hears of files that cannot be compressed; nil: nobody does.
+	Logger *slog.Logger
 }
 
 // Log writes a line for each event. Each is written before Take returns.
 type Log struct {
 	config LogConfig
+
+	// aside is sent to when a file was put aside.
+	aside chan struct{}
 
 	mu   sync.Mutex
 	out  io.WriteCloser
@@ -46,7 +52,10 @@ func NewLog(config LogConfig) (*Log, error) {
 	if config.Clock == nil {
 		config.Clock = clock.RealClock{}
 	}
-	l := &Log{config: config}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	l := &Log{config: config, aside: make(chan struct{}, 1)}
 	if config.Path == "-" {
 		l.out = stdout{}
 		return l, nil
@@ -102,60 +111,57 @@ func (l *Log) write(line []byte) error {
 	return err
 }
 
-// backupTime is the form of the time in the names of files put aside.
-const backupTime = "2006-01-02T15-04-05.000"
-
 // rotate puts the file aside under a name with the time, and begins another.
 func (l *Log) rotate() error {
 	if err := l.out.Close(); err != nil {
 		return err
 	}
-	stem, extension := l.name()
-	if err := os.Rename(l.config.Path, stem+"-"+l.config.Clock.Now().UTC().Format(backupTime)+extension); err != nil {
+	if err := os.Rename(l.config.Path, l.backups().name(l.config.Clock.Now())); err != nil {
 		return err
 	}
 	if err := l.open(); err != nil {
 		return err
 	}
-	return l.prune()
+	l.noteAside()
+	return l.backups().prune(l.config.MaxBackups, l.oldest())
 }
 
-func (l *Log) name() (stem, extension string) {
-	extension = filepath.Ext(l.config.Path)
-	return strings.TrimSuffix(l.config.Path, extension), extension
-}
-
-// prune removes the files that are too many or too old.
-func (l *Log) prune() error {
-	stem, extension := l.name()
-	files, err := filepath.Glob(stem + "-*" + extension)
-	if err != nil {
-		return err
+// oldest is when the oldest file to keep may have been put aside; zero: at any
+// time.
+func (l *Log) oldest() time.Time {
+	if l.config.MaxAgeDays == 0 {
+		return time.Time{}
 	}
-	slices.Sort(files)
-	slices.Reverse(files)
-	oldest := l.config.Clock.Now().UTC().AddDate(0, 0, -l.config.MaxAgeDays)
-	kept := 0
-	for _, file := range files {
-		made, err := time.Parse(backupTime, strings.TrimSuffix(strings.TrimPrefix(file, stem+"-"), extension))
-		if err != nil {
-			continue // not one of ours
+	return l.config.Clock.Now().UTC().AddDate(0, 0, -l.config.MaxAgeDays)
+}
+
+func (l *Log) backups() backups { return backupsOf(l.config.Path) }
+
+// noteAside wakes Run, unless it is about to look anyway.
+func (l *Log) noteAside() {
+	select {
+	case l.aside <- struct{}{}:
+	default:
+	}
+}
+
+// Run implements Backend: it compresses what was put aside, if that is wanted,
+// and closes the file when ctx ends.
+func (l *Log) Run(ctx context.Context) error {
+	l.noteAside() // by a server before this one
+	for {
+		select {
+		case <-ctx.Done():
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.out.Close()
+		case <-l.aside:
 		}
-		tooOld := l.config.MaxAgeDays > 0 && made.Before(oldest)
-		if kept++; !tooOld && (l.config.MaxBackups == 0 || kept <= l.config.MaxBackups) {
+		if !l.config.Compress || l.config.Path == "-" {
 			continue
 		}
-		if err := os.Remove(file); err != nil {
-			return err
+		if err := l.backups().compress(ctx); err != nil && ctx.Err() == nil {
+			l.config.Logger.Error("an old audit log is not compressed", "err", err)
 		}
 	}
-	return nil
-}
-
-// Run implements Backend: it closes the file when ctx ends.
-func (l *Log) Run(ctx context.Context) error {
-	<-ctx.Done()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.out.Close()
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -374,6 +375,40 @@ func TestGoodTokensAreCachedForTheirTTLAndBadOnesNever(t *testing.T) {
 	ask(t.Context(), "good")
 	if asked["good"] != 3 {
 		t.Error("the answer outlived its time")
+	}
+}
+
+// TestWhatIsSaidOfTokensIsRemembered: of good and bad ones, not of those of which
+// nothing is known.
+func TestWhatIsSaidOfTokensIsRemembered(t *testing.T) {
+	clock := clocktesting.NewFakeClock(now)
+	asked := map[string]int{}
+	remembered, err := authn.Remember(authenticator.TokenFunc(func(_ context.Context, token string) (*authenticator.Response, bool, error) {
+		asked[token]++
+		if token == "down" {
+			return nil, false, errors.New("nobody answers")
+		}
+		return &authenticator.Response{User: &user.DefaultInfo{Name: token}}, token == "good", nil
+	}), time.Minute, clock)
+	must(t, err)
+	ask := func() {
+		t.Helper()
+		for token, want := range map[string]bool{"good": true, "bad": false, "down": false} {
+			response, ok, err := remembered.AuthenticateToken(t.Context(), token)
+			if ok != want || (err != nil) != (token == "down") || ok && response.User.GetName() != token {
+				t.Errorf("%s: %v, %v, %v", token, response, ok, err)
+			}
+		}
+	}
+	ask()
+	ask()
+	if asked["good"] != 1 || asked["bad"] != 1 || asked["down"] != 2 {
+		t.Errorf("asked %v", asked)
+	}
+	clock.Step(61 * time.Second)
+	ask()
+	if asked["good"] != 2 || asked["bad"] != 2 {
+		t.Errorf("after a minute asked %v", asked)
 	}
 }
 

@@ -23,14 +23,27 @@ const (
 
 // tokenCache remembers good tokens for a short while. Its keys are keyed
 // hashes, so that a dump of memory shows no token and look-up time tells
-// nothing of one. Bad tokens are not kept: an attacker could push good ones
-// out with them.
+// nothing of one. Bad tokens are kept apart, if at all: an attacker could push
+// good ones out with them.
 type tokenCache struct {
 	next authenticator.Token
 	ttl  time.Duration
 	salt [32]byte
 	macs sync.Pool
 	good *cache.LRUExpireCache
+	// bad is nil when bad tokens are asked about each time.
+	bad *cache.LRUExpireCache
+}
+
+// Remember keeps what an authenticator says of tokens, good and bad ones, for
+// as long as ttl; errors are not kept. It is for those that are costly to ask.
+func Remember(next authenticator.Token, ttl time.Duration, now clock.PassiveClock) (authenticator.Token, error) {
+	c, err := newTokenCache(next, ttl, now)
+	if err != nil {
+		return nil, err
+	}
+	c.bad = cache.NewLRUExpireCacheWithClock(tokenCacheTokens, now)
+	return c, nil
 }
 
 func newTokenCache(next authenticator.Token, ttl time.Duration, now clock.PassiveClock) (*tokenCache, error) {
@@ -47,9 +60,18 @@ func (c *tokenCache) AuthenticateToken(ctx context.Context, token string) (*auth
 	if response, hit := c.good.Get(key); hit {
 		return response.(*authenticator.Response), true, nil
 	}
+	if c.bad != nil {
+		if _, hit := c.bad.Get(key); hit {
+			return nil, false, nil
+		}
+	}
 	response, ok, err := c.next.AuthenticateToken(ctx, token)
-	if ok && err == nil {
+	switch {
+	case err != nil:
+	case ok:
 		c.good.Add(key, response, c.ttl)
+	case c.bad != nil:
+		c.bad.Add(key, nil, c.ttl)
 	}
 	return response, ok, err
 }

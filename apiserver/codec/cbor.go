@@ -143,14 +143,14 @@ func mapEntries(item []byte) (uint64, []byte, error) {
 // of a thousand.
 const maxItems = 1 << 18
 
-var errTooManyItems = fmt.Errorf("the body has more than %d CBOR data items", maxItems)
+var errTooManyData = fmt.Errorf("%w: more than %d of CBOR", ErrTooManyItems, maxItems)
 
 // countItems refuses bodies of too many data items. Of what is malformed it
 // says nothing: that is the decoder's to do.
 func countItems(body []byte) error {
 	for items := 0; len(body) > 0; items++ {
 		if items == maxItems {
-			return errTooManyItems
+			return errTooManyData
 		}
 		major, n, rest, definite := readHead(body)
 		if definite && (major == byteString || major == textString) {

@@ -19,8 +19,9 @@ import (
 // when want has no version, any will do. It
 // returns the kind that the body claims to be. With strict, unknown and
 // duplicate fields come back in warnings, the object is still filled. Errors are about the
-// body and fit to show to whoever sent it. Depth is bounded by the parsers
-// (10,000 levels), size is the caller's to bound.
+// body and fit to show to whoever sent it; ErrTooManyItems is one that would
+// become too large. Depth is bounded (10,000 levels), size is the caller's to
+// bound.
 func Decode(f Format, body []byte, want schema.GroupVersionKind, into runtime.Object, strict bool) (got schema.GroupVersionKind, warnings []error, err error) {
 	switch f {
 	case Protobuf:
@@ -47,6 +48,9 @@ func decodeText(f Format, body []byte, want schema.GroupVersionKind, into runtim
 			return schema.GroupVersionKind{}, nil, err
 		}
 		body, warnings = converted, duplicates
+	}
+	if err := countJSON(body); err != nil {
+		return schema.GroupVersionKind{}, nil, err
 	}
 	if u, untyped := into.(*unstructured.Unstructured); untyped {
 		got, more, err := decodeUntyped(body, want, u, strict)
@@ -151,6 +155,9 @@ func decodeProtobuf(body []byte, want schema.GroupVersionKind, into runtime.Obje
 	if !matches(got, want) {
 		return got, &MismatchError{Got: got, Want: want}
 	}
+	if err := countMessages(raw, into); err != nil {
+		return got, err
+	}
 	return got, unmarshal(raw, into)
 }
 
@@ -217,7 +224,7 @@ func unmarshal(raw []byte, into runtime.Object) error {
 // explain words a decoding error as Kubernetes does.
 func explain(err error, body []byte, got, want schema.GroupVersionKind) error {
 	var wrong *MismatchError
-	if errors.As(err, &wrong) && got.Kind == want.Kind {
+	if errors.Is(err, ErrTooManyItems) || errors.As(err, &wrong) && got.Kind == want.Kind {
 		return err
 	}
 	if got.Kind != "" {

@@ -31,7 +31,7 @@ var metadata = []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustPars
 
 // Check refuses an address, which is one that is about to be connected to.
 func (g Guard) Check(to netip.AddrPort) error {
-	address := to.Addr().Unmap().WithZone("")
+	address := embedded(to.Addr().Unmap().WithZone(""))
 	for _, allowed := range g.Allow {
 		if allowed.Contains(address) {
 			return nil
@@ -55,6 +55,19 @@ func (g Guard) Check(to netip.AddrPort) error {
 		return nil
 	}
 	return fmt.Errorf("address not allowed: %s is %s; --%s can allow it", to, what, g.Flag)
+}
+
+// translated is where RFC 6052 has IPv4 addresses for hosts without IPv4: who can
+// reach it can reach these.
+var translated = netip.MustParsePrefix("64:ff9b::/96")
+
+// embedded is the IPv4 address that a translated one stands for.
+func embedded(address netip.Addr) netip.Addr {
+	if !translated.Contains(address) {
+		return address
+	}
+	bytes := address.As16()
+	return netip.AddrFrom4([4]byte(bytes[12:]))
 }
 
 // Dialer connects to what the guard lets pass. The check is made on the very

@@ -22,6 +22,7 @@ func TestWhereNothingMayBe(t *testing.T) {
 		"127.0.0.1:443": false, "[::1]:443": false, "[::ffff:127.0.0.1]:443": false, "0.0.0.0:443": false, "[::]:443": false,
 		"169.254.169.254:80": false, "[fe80::1%eth0]:443": false, "[::ffff:169.254.169.254]:80": false, "[fd00:ec2::254]:80": false,
 		"100.100.100.200:80": false, "224.0.0.1:443": false, "192.0.2.10:6443": false, "[::ffff:192.0.2.10]:6443": false,
+		"[64:ff9b::169.254.169.254]:80": false, "[64:ff9b::127.0.0.1]:443": false, "[64:ff9b::192.0.2.20]:443": true,
 	} {
 		if err := g.Check(netip.MustParseAddrPort(address)); (err == nil) != allowed {
 			t.Errorf("%s: %v", address, err)

@@ -87,6 +87,33 @@ func TestKubectlCommands(t *testing.T) {
 		{"apply -f -", "configured"},
 		{"apply view-last-applied configmap/made", "kind: ConfigMap"},
 		{"apply set-last-applied -f -", "configured"},
+		{"apply edit-last-applied configmap/made", "configmap/made edited"},
+		{"apply view-last-applied configmap/made -o json", `"edited"`},
+		{"auth can-i --list", "[*]"},
+		{"auth can-i get pods --subresource=log", "yes"},
+		{"auth can-i get /healthz", "yes"},
+		{"auth whoami -o yaml", "kind: SelfSubjectReview"},
+		{"create configmap files --from-env-file=" + dir + "/app.conf --append-hash", "configmap/files-"},
+		{"create deployment many --image=a --image=b --port=80 --dry-run=server -o yaml", "containerPort: 80"},
+		{"create clusterrole summed --aggregation-rule=a=b", "clusterrole.rbac.authorization.k8s.io/summed created"},
+		{"create clusterrole paths --verb=get --non-resource-url=/logs/*", "clusterrole.rbac.authorization.k8s.io/paths created"},
+		{"create poddisruptionbudget most --selector=app=made --max-unavailable=50%", "poddisruptionbudget.policy/most created"},
+		{"create ingress secure --rule=example.com/*=made:80,tls=pair --default-backend=made:80 --annotation=a=b --class=none", "ingress.networking.k8s.io/secure created"},
+		{"create priorityclass never --value=8 --preemption-policy=Never --description=d", "priorityclass.scheduling.k8s.io/never created"},
+		{"create quota scoped --hard=pods=100 --scopes=BestEffort", "resourcequota/scoped created"},
+		{"create secret generic typed --type=example.com/x --from-file=" + dir + "/app.conf", "secret/typed created"},
+		{"create token made --audience=a --duration=10m --bound-object-kind=Secret --bound-object-name=made", "."},
+		{"create -f -", "created"},
+		{"patch deployment/made --subresource=scale --type=merge -p {\"spec\":{\"replicas\":1}}", "patched"},
+		{"get deployment/made --subresource=scale -o jsonpath={.kind}", "Scale"},
+		{"set env deployment/made --list", "A=B"},
+		{"label pods --all tested=all --overwrite", "labeled"},
+		{"annotate --overwrite -f - note=again", "annotated"},
+		{"get pods -o name --chunk-size=1", "pod/made"},
+		{"get pods -L app", "APP"},
+		{"get pods -o go-template={{range.items}}{{.metadata.name}}{{end}}", "made"},
+		{"options", "--kubeconfig"},
+		{"completion bash", "__start_kubectl"},
 		{"get configmaps made --watch --request-timeout=1s", "made"},
 		{"plugin list", "kubectl-hello"},
 		{"rollout history deployment/made", "REVISION"},
@@ -113,6 +140,7 @@ func TestKubectlCommands(t *testing.T) {
 		{"version", "Server Version: v1.37"},
 		{"explain deployment.spec.strategy.rollingUpdate", "maxSurge"},
 		{"events", ""},
+		{"events --for pod/made --types=Normal", ""},
 		{"taint nodes --all key=value:NoSchedule", "tainted"},
 		{"cordon made-node", "cordoned"},
 		{"drain made-node --ignore-daemonsets", "drained"},
@@ -215,7 +243,11 @@ func inputOf(t *testing.T, node *cluster.Node, command string) string {
 		apply(rename("CertificateSigningRequest", "denied-request"))
 	case strings.HasPrefix(command, "certificate"):
 		apply(rename("CertificateSigningRequest", "made-request"))
-	case strings.HasPrefix(command, "replace"), strings.HasPrefix(command, "apply -f"), strings.HasPrefix(command, "apply set"):
+	case strings.HasPrefix(command, "create -f"):
+		return rename("ConfigMap", "posted")
+	case strings.HasPrefix(command, "apply edit-last-applied"):
+		t.Setenv("KUBE_EDITOR", `sed -i 's/^data:/data:\n  edited: "yes"/'`)
+	case strings.HasPrefix(command, "replace"), strings.HasPrefix(command, "apply -f"), strings.HasPrefix(command, "apply set"), strings.HasPrefix(command, "annotate --overwrite"):
 		return rename("ConfigMap", "made")
 	case strings.HasPrefix(command, "auth reconcile"):
 		return rename("ClusterRole", "made")

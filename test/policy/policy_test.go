@@ -152,9 +152,58 @@ func constraintsDecide(t *testing.T, node *cluster.Node, eventually func(func() 
 		}
 		return nil
 	})
+	changed := strings.Replace(template, "labels: {type: array, items: {type: string}}", "labels: {type: array, items: {type: string}}, more: {type: boolean}", 1)
+	node.MustKubectl("apply", "-f", write(t, dir, "template.yaml", changed))
+	eventually(func() error {
+		_, err := node.Kubectl("patch", "needslabels", "teams", "--type=merge", "-p", `{"spec":{"parameters":{"more":true}}}`)
+		if more := node.MustKubectl("get", "needslabels", "teams", "-o", "jsonpath={.spec.parameters.more}"); err == nil && more != "true" {
+			return fmt.Errorf("the new parameter is not known yet: %q", more)
+		}
+		return err
+	})
 	node.MustKubectl("delete", "needslabels", "teams")
 	eventually(func() error {
 		_, err := node.Kubectl("create", "namespace", "shop")
 		return err
 	})
+	t.Run("go with their template", func(t *testing.T) {
+		node.MustKubectl("delete", "constrainttemplate", "needslabels")
+		node.MustKubectl("wait", "--for=delete", "crd/needslabels.constraints.gatekeeper.sh", "--timeout=60s")
+	})
+	t.Run("of a template of an older version", func(t *testing.T) {
+		node.MustKubectl("apply", "-f", write(t, dir, "old.yaml", oldTemplate))
+		eventually(func() error {
+			_, err := node.Kubectl("apply", "-f", write(t, dir, "constraint.yaml", strings.Replace(constraint, "NeedsLabels", "OldLabels", 1)))
+			return err
+		})
+		eventually(func() error {
+			out, err := node.Kubectl("create", "namespace", "inn", "--dry-run=server")
+			if err == nil || !strings.Contains(out+err.Error(), `[teams] one of ["team"]`) {
+				return fmt.Errorf("not refused: %q, %w", out, err)
+			}
+			return nil
+		})
+	})
 }
+
+// oldTemplate has a schema without types, as version v1beta1 takes it.
+const oldTemplate = `apiVersion: templates.gatekeeper.sh/v1beta1
+kind: ConstraintTemplate
+metadata: {name: oldlabels}
+spec:
+  crd:
+    spec:
+      names: {kind: OldLabels}
+      validation:
+        openAPIV3Schema: {properties: {labels: {items: {type: string}}}}
+  targets:
+  - target: admission.k8s.gatekeeper.sh
+    rego: |
+      package oldlabels
+      violation[{"msg": msg}] {
+        wanted := {label | label := input.parameters.labels[_]}
+        given := {label | input.review.object.metadata.labels[label]}
+        count(wanted & given) == 0
+        msg := sprintf("one of %v", [input.parameters.labels])
+      }
+`

@@ -44,6 +44,21 @@ func TestForms(t *testing.T) {
 			}
 		})
 	}
+	g.rule("each version of an object names itself once", func(g *target) {
+		scaler := `{"metadata":{"name":"h"},"spec":{"maxReplicas":2,"scaleTargetRef":{"kind":"Deployment","name":"a","apiVersion":"apps/v1"}}}`
+		event := `{"metadata":{"name":"e"},"eventTime":"2026-01-01T01:00:00.000000Z","action":"A","reason":"R","type":"Normal","reportingController":"example.com/c","reportingInstance":"i","regarding":{"namespace":"` + g.namespace + `","kind":"Pod","name":"p"}}`
+		for _, kind := range []struct{ path, name, body string }{
+			{"/apis/autoscaling/v1/namespaces/" + g.namespace + "/horizontalpodautoscalers", "h", scaler},
+			{"/apis/events.k8s.io/v1/namespaces/" + g.namespace + "/events", "e", event},
+		} {
+			g.post(kind.path, kind.body)
+			g.get(kind.path + "/" + kind.name)
+			if list := g.get(kind.path); strings.Contains(string(list.body), `"items":[{"kind"`) {
+				g.Errorf("the items of a list name their kind: %v", list)
+			}
+		}
+		g.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", `{}`)
+	})
 	g.rule("errors have the form of answers", func(g *target) {
 		a := g.do("GET", g.maps+"/none", "", "Accept", "application/yaml")
 		if a.code != 404 || a.header.Get("Content-Type") != "application/yaml" || !strings.Contains(string(a.body), "kind: Status\n") {

@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	kjson "sigs.k8s.io/json"
 
 	"github.com/yare-io/yare/test/yaretest"
 )
@@ -181,7 +182,19 @@ func (g *target) do(method, path, body string, headers ...string) answer {
 	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(response.Body)
 	must(g.T, err)
+	if response.Header.Get("Content-Type") == "application/json" {
+		g.fieldsOnce(content)
+	}
 	return answer{response.StatusCode, response.Header, content, response.Proto}
+}
+
+// fieldsOnce: no answer has a field twice.
+func (g *target) fieldsOnce(content []byte) {
+	g.Helper()
+	var value any
+	if twice, err := kjson.UnmarshalStrict(content, &value); err == nil && len(twice) > 0 {
+		g.Errorf("%v in %.600s", twice, content)
+	}
 }
 
 // get, post and so on are requests that have to succeed.

@@ -72,6 +72,8 @@ func TestPatches(t *testing.T) {
 		message                       string
 	}{
 		{"and no more", "/m", jsonPatch, many(10_001), 413, metav1.StatusReasonRequestEntityTooLarge, "The allowed maximum operations in a JSON patch is 10000, got 10001"},
+		{"a merge patch is not of too many things", "/m", mergePatch, `{"data":[` + strings.Repeat("{},", 150_000) + `{}]}`, 413, metav1.StatusReasonRequestEntityTooLarge, ""},
+		{"nor is an apply", "/m?fieldManager=m", applyYAML, `{"data":[` + strings.Repeat("{},", 150_000) + `{}]}`, 413, metav1.StatusReasonRequestEntityTooLarge, ""},
 		{"a test that fails", "/m", jsonPatch, `[{"op":"test","path":"/kind","value":"x"}]`, 422, metav1.StatusReasonInvalid, ""},
 		{"a path that is not there", "/m", jsonPatch, `[{"op":"remove","path":"/data/none"}]`, 422, metav1.StatusReasonInvalid, ""},
 		{"no list of operations", "/m", jsonPatch, `{}`, 400, metav1.StatusReasonBadRequest, ""},

@@ -1,7 +1,9 @@
 package restsemantics
 
 import (
+	"bytes"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +20,28 @@ func TestCreates(t *testing.T) {
 		meta := a.meta(g.T)
 		if a.code != 201 || meta["uid"] == "mine" || meta["creationTimestamp"] == "2001-01-01T00:00:00Z" || meta["deletionTimestamp"] != nil || meta["selfLink"] != nil || meta["resourceVersion"] == nil {
 			g.Errorf("%v", a)
+		}
+	})
+	g.rule("the answer is what will be read", func(g *target) {
+		for path, body := range map[string]string{
+			"/apis/discovery.k8s.io/v1/namespaces/" + g.namespace + "/endpointslices": `{"metadata":{"name":"empty","annotations":{}},"addressType":"IPv4","endpoints":[],"ports":[]}`,
+			"/apis/rbac.authorization.k8s.io/v1/namespaces/" + g.namespace + "/roles": `{"metadata":{"name":"empty","annotations":null},"rules":[]}`,
+			g.maps: `{"metadata":{"name":"empty","finalizers":[]},"data":{},"binaryData":null}`,
+		} {
+			dry, made := g.post(path+"?dryRun=All", body).object(g.T), g.post(path, body)
+			read := g.do("GET", path+"/empty", "")
+			if made.code != 201 || !bytes.Equal(made.body, read.body) {
+				g.Errorf("answered %s\nread %s", made.body, read.body)
+			}
+			for field, value := range read.object(g.T) {
+				if field != "metadata" && !reflect.DeepEqual(dry[field], value) {
+					g.Errorf("a dry run answers %v for %s, not %v", dry[field], field, value)
+				}
+			}
+			changed := g.do("PUT", path+"/empty", strings.Replace(body, `"name":"empty"`, `"name":"empty","labels":{"a":"b"}`, 1))
+			if read := g.do("GET", path+"/empty", ""); changed.code != 200 || !bytes.Equal(changed.body, read.body) {
+				g.Errorf("an update answered %s\nread %s", changed.body, read.body)
+			}
 		}
 	})
 	g.rule("what is there is not created again", func(g *target) {
@@ -54,6 +78,7 @@ func TestCreates(t *testing.T) {
 		{"a body is there", g.maps, ``, 400, metav1.StatusReasonBadRequest, ""},
 		{"a body ends", g.maps, `{"metadata":`, 400, metav1.StatusReasonBadRequest, ""},
 		{"a body is not too long", g.maps, `{"metadata":{"name":"n"},"data":{"x":"` + strings.Repeat("x", 3<<20) + `"}}`, 413, metav1.StatusReasonRequestEntityTooLarge, "limit is 3145728"},
+		{"a body is not of too many things", "/api/v1/namespaces/" + g.namespace + "/pods", `{"metadata":{"name":"n"},"spec":{"containers":[` + strings.Repeat("{},", 900_000) + `{}]}}`, 413, metav1.StatusReasonRequestEntityTooLarge, ""},
 	} {
 		g.rule(bad.name, func(g *target) { g.fails(g.do("POST", bad.path, bad.body), bad.code, bad.reason, bad.message) })
 	}

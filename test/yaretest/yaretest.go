@@ -153,6 +153,9 @@ func (s *settings) options() (*kubeapiserver.Options, error) {
 	usual := map[string]string{
 		"bind-address": "127.0.0.1", "secure-port": "0", "authorization-mode": "RBAC",
 	}
+	if flags.Changed("authorization-config") {
+		delete(usual, "authorization-mode")
+	}
 	if !flags.Changed("etcd-servers") && !flags.Changed("datastore-endpoint") {
 		usual["storage-backend"] = "memory"
 	}

@@ -48,6 +48,7 @@ type compilation struct {
 	Compiler
 	library  *Library
 	modules  map[string]*ast.Module
+	shared   sharing
 	problems []Problem
 }
 
@@ -68,6 +69,9 @@ func (c Compiler) Compile(ctx context.Context, objects []*unstructured.Unstructu
 		}
 	}
 	work.problems = append(work.problems, work.library.settleMutators()...)
+	if shared := work.shared.module(); shared != nil {
+		work.modules["shared"] = shared
+	}
 	return work.library, work.problems, work.library.prepare(ctx, work.modules, c.Store)
 }
 
@@ -127,6 +131,9 @@ func (w *compilation) addConstraint(ctx context.Context, object *unstructured.Un
 	if of.expressions == nil {
 		rules, err := rulesFor(ctx, of, parsed)
 		if err != nil {
+			return err
+		}
+		if rules, err = w.shared.share(rules); err != nil {
 			return err
 		}
 		maps.Copy(w.modules, of.modules)

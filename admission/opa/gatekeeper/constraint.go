@@ -44,7 +44,9 @@ type constraintSpec struct {
 // constraint is what a template is asked with.
 type constraint struct {
 	kind, name string
-	object     *unstructured.Unstructured
+	// term is the id as policies see it.
+	term   *ast.Term
+	object *unstructured.Unstructured
 	// actions are those of admission, audited those of the audit.
 	actions, audited []Action
 	match            match
@@ -64,6 +66,7 @@ func parseConstraint(object *unstructured.Unstructured) (*constraint, error) {
 		return nil, err
 	}
 	c := &constraint{kind: object.GetKind(), name: object.GetName(), object: object, match: spec.Match, parameters: ast.NewObject()}
+	c.term = ast.StringTerm(c.id())
 	if c.actions, err = spec.actions(webhookPoint); err != nil {
 		return nil, err
 	}

@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/storage"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/utils/clock"
 )
@@ -35,6 +37,9 @@ type Follower struct {
 	Clock  clock.WithTicker
 
 	seen []string
+	// defined are the generations of templates whose constraints are defined as
+	// they say.
+	defined map[types.UID]int64
 }
 
 // followEvery is how often the sources are looked at. Reads of the API come
@@ -116,6 +121,9 @@ func versions(objects []*unstructured.Unstructured) []string {
 // stored reads Gatekeeper's objects from the API, and makes sure that there can
 // be such.
 func (f *Follower) stored(ctx context.Context) ([]*unstructured.Unstructured, error) {
+	if f.defined == nil {
+		f.defined = map[types.UID]int64{}
+	}
 	var all []*unstructured.Unstructured
 	for _, d := range definitions {
 		found, err := f.list(ctx, d.resource())
@@ -148,14 +156,49 @@ func (f *Follower) constraints(ctx context.Context, template *unstructured.Unstr
 	if err != nil || kind == "" {
 		return nil, nil
 	}
+	if f.defined[template.GetUID()] != template.GetGeneration() {
+		if err := f.defineConstraints(ctx, constraintDefinition(kind, template)); err != nil {
+			f.Logger.Error("No constraints can be made of a template", "template", template.GetName(), "err", err)
+		} else {
+			f.defined[template.GetUID()] = template.GetGeneration()
+		}
+	}
 	found, err := f.list(ctx, constraintsResource(kind))
-	if err != nil || found != nil {
-		return found, err
+	if found == nil { // not served yet, or no more
+		delete(f.defined, template.GetUID())
 	}
-	if err := f.define(ctx, constraintDefinition(kind, template)); err != nil {
-		f.Logger.Error("No constraints can be made of a template", "template", template.GetName(), "err", err)
+	return found, err
+}
+
+// defineConstraints makes the definition of a template's constraints, or makes
+// the one that is there as the template says.
+func (f *Follower) defineConstraints(ctx context.Context, wanted *unstructured.Unstructured) error {
+	if err := f.define(ctx, wanted); err != nil {
+		return err
 	}
-	return nil, nil
+	client := f.Client.Resource(definitionResource)
+	for {
+		now, err := client.Get(ctx, wanted.GetName(), metav1.GetOptions{})
+		if apierrors.IsNotFound(err) { // it goes with the template before
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		versions, _, err := unstructured.NestedFieldNoCopy(wanted.Object, "spec", "versions")
+		if err != nil {
+			return err
+		}
+		present, _, err := unstructured.NestedFieldNoCopy(now.Object, "spec", "versions")
+		if err != nil || equality.Semantic.DeepEqual(versions, present) && len(now.GetOwnerReferences()) > 0 {
+			return err
+		}
+		now.Object["spec"].(map[string]any)["versions"] = versions
+		now.SetOwnerReferences(wanted.GetOwnerReferences())
+		if _, err = client.Update(ctx, now, metav1.UpdateOptions{}); !apierrors.IsConflict(err) {
+			return err
+		}
+	}
 }
 
 // list returns nil when there is no such resource.

@@ -67,7 +67,7 @@ const entry = `package yare.gatekeeper
 
 violations contains [id, object.get(result, "msg", "")] if {
 	some id in input.asked
-	some result in data.constraints[id].violation
+	data.constraints[id].violation[result]
 }
 `
 
@@ -117,7 +117,7 @@ func (l *Library) ask(ctx context.Context, e evaluator, asked []*constraint, a *
 		if c.expressions != nil {
 			native = append(native, c)
 		} else {
-			rego = append(rego, ast.StringTerm(c.id()))
+			rego = append(rego, c.term)
 		}
 	}
 	var found []Violation

@@ -55,7 +55,6 @@ func reviewSelf(d Deps) registry.Action {
 			return nil, apierrors.NewBadRequest("no user present on request")
 		}
 		review := &authenticationv1.SelfSubjectReview{}
-		review.SetGroupVersionKind(kind("SelfSubjectReview"))
 		review.CreationTimestamp = metav1.NewTime(d.Clock.Now())
 		info := &review.Status.UserInfo
 		info.Username, info.UID, info.Groups = who.GetName(), who.GetUID(), who.GetGroups()

@@ -56,6 +56,7 @@ func (o *auditOptions) add(flags *pflag.FlagSet) {
 	flags.IntVar(&o.log.MaxMegabytes, "audit-log-maxsize", 100, "size in megabytes at which the log is put aside and begun anew")
 	flags.IntVar(&o.log.MaxBackups, "audit-log-maxbackup", 0, "how many old logs to keep; 0: all")
 	flags.IntVar(&o.log.MaxAgeDays, "audit-log-maxage", 0, "how many days to keep old logs; 0: for ever")
+	flags.BoolVar(&o.log.Compress, "audit-log-compress", false, "compress old logs with gzip")
 	flags.StringVar(&o.logMode, "audit-log-mode", blockingMode, "batch, blocking or blocking-strict")
 	flags.StringVar(&o.hook.Kubeconfig, "audit-webhook-config-file", "", "kubeconfig of the server that audit events are sent to")
 	flags.StringVar(&o.webhookMode, "audit-webhook-mode", batchMode, "batch, blocking or blocking-strict")
@@ -104,7 +105,7 @@ func (o *auditOptions) auditor(logger *slog.Logger) (*audit.Auditor, error) {
 		return nil, fmt.Errorf("--audit-policy-file: %w", err)
 	}
 	if o.log.Path != "" {
-		o.log.Format, o.log.Strict = audit.Format(o.format), o.logMode == strictMode
+		o.log.Format, o.log.Strict, o.log.Logger = audit.Format(o.format), o.logMode == strictMode, logger
 		if o.log.Format != audit.JSON && o.log.Format != audit.Legacy {
 			return nil, fmt.Errorf("--audit-log-format must be json or legacy, not %q", o.format)
 		}

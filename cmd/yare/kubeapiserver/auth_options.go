@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/apis/apiserver"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/utils/clock"
 
@@ -34,6 +35,7 @@ type authOptions struct {
 	oidc                 jwt.Options
 	tokenWebhook         string
 	tokenWebhookVersion  string
+	tokenWebhookTTL      time.Duration
 
 	authorizationConfig      string
 	accessWebhook            string
@@ -57,6 +59,7 @@ func (o *authOptions) add(flags *pflag.FlagSet) {
 	flags.StringToStringVar(&o.oidc.RequiredClaims, "oidc-required-claim", nil, "claim=value that OpenID tokens must have")
 	flags.StringVar(&o.tokenWebhook, "authentication-token-webhook-config-file", "", "kubeconfig of a server to ask about tokens")
 	flags.StringVar(&o.tokenWebhookVersion, "authentication-token-webhook-version", "v1", "version of TokenReview to ask with: v1")
+	flags.DurationVar(&o.tokenWebhookTTL, "authentication-token-webhook-cache-ttl", 2*time.Minute, "how long what that server says of a token is remembered; 0: not at all")
 	flags.StringVar(&o.authorizationConfig, "authorization-config", "", "AuthorizationConfiguration, in place of --authorization-mode; it may change while the server runs")
 	flags.StringVar(&o.accessWebhook, "authorization-webhook-config-file", "", "kubeconfig of the server that decides in the mode Webhook")
 	flags.StringVar(&o.accessWebhookVersion, "authorization-webhook-version", "v1", "version of SubjectAccessReview to ask with: v1")
@@ -104,12 +107,24 @@ func (g *gate) identities(options *Options, config *authn.Config) error {
 	if o.tokenWebhook == "" {
 		return nil
 	}
-	asking, err := tokenwebhook.New(o.tokenWebhook, options.tokenAudiences())
+	asking, err := o.askTokens(options.tokenAudiences())
 	if err != nil {
-		return fmt.Errorf("--authentication-token-webhook-config-file: %w", err)
+		return err
 	}
 	config.Tokens = append(config.Tokens, asking)
 	return nil
+}
+
+// askTokens makes the authenticator that asks a server outside of the cluster.
+func (o *authOptions) askTokens(audiences []string) (authenticator.Token, error) {
+	asking, err := tokenwebhook.New(o.tokenWebhook, audiences)
+	if err != nil {
+		return nil, fmt.Errorf("--authentication-token-webhook-config-file: %w", err)
+	}
+	if o.tokenWebhookTTL <= 0 {
+		return asking, nil
+	}
+	return authn.Remember(asking, o.tokenWebhookTTL, clock.RealClock{})
 }
 
 // structured is an AuthenticationConfiguration, from a file or from flags.

@@ -2,8 +2,10 @@ package kubeapiserver
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -19,6 +21,7 @@ import (
 	"github.com/yare-io/yare/admission/opa/engine"
 	"github.com/yare-io/yare/admission/opa/gatekeeper"
 	"github.com/yare-io/yare/admission/opa/inventory"
+	"github.com/yare-io/yare/controllers"
 )
 
 // policies are OPA's part of admission; nil when no flag asks for it.
@@ -29,6 +32,14 @@ type policies struct {
 	constraints *gatekeeper.Follower
 	auditor     *gatekeeper.Auditor
 	registry    *prometheus.Registry
+	client      kubernetes.Interface
+	logger      *slog.Logger
+}
+
+// auditLease is held by the one of several servers that audits. An audit is
+// minutes apart from the next, so that nobody waits for it.
+var auditLease = controllers.LeaderElection{
+	Name: "yare-gatekeeper-audit", LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 5 * time.Second,
 }
 
 // addPolicies puts OPA behind all other plugins but quotas: it changes objects
@@ -42,7 +53,7 @@ func (s *Server) addPolicies(client kubernetes.Interface) error {
 	if err != nil {
 		return err
 	}
-	p := &policies{registry: prometheus.NewRegistry()}
+	p := &policies{registry: prometheus.NewRegistry(), client: client, logger: s.logger}
 	cluster := inventory.New(policyObjects{s.loopback}, func() []inventory.Resource { return s.visible(p) })
 	p.engine, err = engine.New(engine.Config{
 		OPA: config, StateDir: options.stateDir, Overlay: cluster, Registerer: p.registry, Logger: s.logger,
@@ -114,7 +125,7 @@ func (p *policies) run(ctx context.Context) error {
 		group.Go(func() error { return p.constraints.Run(ctx) })
 	}
 	if p.auditor != nil {
-		group.Go(func() error { return p.auditor.Run(ctx) })
+		group.Go(func() error { return controllers.Elect(ctx, p.client, auditLease, p.logger, p.auditor.Run) })
 	}
 	return group.Wait()
 }
