@@ -21,7 +21,7 @@ var flawless = jsonv2.JoinOptions(
 	jsontext.AllowInvalidUTF8(false),
 )
 
-// unmarshalFlawless reads JSON into an empty value of a Go type, at a third of
+// unmarshalFlawless reads JSON into an empty value of a Go type, at two fifths of
 // what sigs.k8s.io/json takes, and reports whether it could. It leaves whatever
 // there is to complain about to that, and the value empty.
 func unmarshalFlawless(body []byte, into any) bool {
