@@ -145,7 +145,7 @@ decision_logs: {console: true}
 plugins: {kubernetes_admission: {timeoutSeconds: 20, excludedNamespaces: []}}
 `, bundles.URL))
 	log := &written{}
-	server := yaretest.Start(t, yaretest.WithFlags("--opa-config-file="+config, "--opa-state-dir="+t.TempDir()), yaretest.WithLogger(slog.New(slog.NewJSONHandler(log, nil))))
+	server := yaretest.Start(t, yaretest.WithFlags("--opa-config-file="+config, "--opa-state-dir="+t.TempDir()), yaretest.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
 	client, err := kubernetes.NewForConfig(server.Config())
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +169,7 @@ plugins: {kubernetes_admission: {timeoutSeconds: 20, excludedNamespaces: []}}
 	bundles.put(t, fmt.Sprintf(denyAs, "the second rule"))
 	refusedWith("the second rule")
 	line := log.line("the first rule")
-	for _, part := range []string{`"msg":"Decision Log"`, `"type":"openpolicyagent.org/decision_logs"`, `"decision_id":"`, `"path":"kubernetes/admission"`} {
+	for _, part := range []string{`msg="Decision Log"`, "type=openpolicyagent.org/decision_logs", "decision_id=", "path=kubernetes/admission", `input="{\"apiVersion\":\"admission.k8s.io/v1\"`} {
 		if !strings.Contains(line, part) {
 			t.Errorf("no %s on the console in %q", part, line)
 		}

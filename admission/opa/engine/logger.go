@@ -2,9 +2,11 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/logging"
@@ -50,10 +52,33 @@ func (l logger) Error(format string, args ...any) { l.log(slog.LevelError, forma
 func (l logger) WithFields(fields map[string]any) logging.Logger {
 	args := make([]any, 0, 2*len(fields))
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
-		args = append(args, key, fields[key])
+		args = append(args, key, readable(fields[key]))
 	}
 	return logger{l.slog.With(args...), l.level}
 }
+
+// document is a value that logs of text, too, show as JSON: decisions are to be
+// read by machines.
+type document struct{ any }
+
+// readable makes documents of values that text cannot show.
+func readable(value any) any {
+	switch value.(type) {
+	case error, fmt.Stringer:
+		return value
+	}
+	switch reflect.ValueOf(value).Kind() {
+	case reflect.Map, reflect.Slice, reflect.Struct, reflect.Pointer:
+		return document{value}
+	}
+	return value
+}
+
+// MarshalJSON implements json.Marshaler.
+func (d document) MarshalJSON() ([]byte, error) { return json.Marshal(d.any) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (d document) MarshalText() ([]byte, error) { return json.Marshal(d.any) }
 
 var levels = map[logging.Level]slog.Level{
 	logging.Debug: slog.LevelDebug, logging.Info: slog.LevelInfo, logging.Warn: slog.LevelWarn, logging.Error: slog.LevelError,
