@@ -114,7 +114,7 @@ func openPatiently(t *testing.T, config etcd.Config) storage.Store {
 }
 
 // faultTimeout is how long the clients of the tests under faults wait.
-const faultTimeout = 150 * time.Millisecond
+const faultTimeout = 200 * time.Millisecond
 
 // lanes are how many servers of their own faults strike at once: most faults are
 // a time in which little is done.

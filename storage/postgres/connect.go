@@ -41,8 +41,11 @@ func (s *store) connect(ctx context.Context) error {
 		settings.RuntimeParams["application_name"] = "yare"
 	}
 	if settings.ConnectTimeout == 0 {
-		// One host that does not answer leaves time for the others.
-		settings.ConnectTimeout = min(connectTimeout, s.config.RequestTimeout/time.Duration(hosts(settings)))
+		settings.ConnectTimeout = connectTimeout
+		if n := hosts(settings); n > 1 {
+			// One host that does not answer leaves time for the others.
+			settings.ConnectTimeout = min(connectTimeout, s.config.RequestTimeout/time.Duration(n))
+		}
 	}
 	settings.ValidateConnect, settings.OnNotice = takesWrites, noteWarning
 	s.dialer = settings.Copy()

@@ -58,7 +58,7 @@ func execAll(ctx context.Context, server *postgrestest.Server, statements string
 }
 
 // faultTimeout is how long the clients of the tests under faults wait.
-const faultTimeout = 150 * time.Millisecond
+const faultTimeout = 200 * time.Millisecond
 
 // underFaults runs clients on two stores of one database while faults strike.
 func underFaults(t *testing.T, plan faulttest.Plan, config postgres.Config, faults func(stores []storage.Store) []faulttest.Fault) {

@@ -13,7 +13,7 @@ var errSharedSessions = errors.New("a connection pooler gives each transaction a
 // that lends sessions for a transaction lends that of an idle connection to the
 // next that begins one.
 func (s *store) ownSessions(ctx context.Context) error {
-	first, err := s.dial(ctx)
+	first, err := pgx.ConnectConfig(ctx, s.dialer.Copy())
 	if err != nil {
 		return err
 	}
@@ -22,7 +22,7 @@ func (s *store) ownSessions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	second, err := s.dial(ctx)
+	second, err := pgx.ConnectConfig(ctx, s.dialer.Copy())
 	if err != nil {
 		return err
 	}
