@@ -67,7 +67,7 @@ const entry = `package yare.gatekeeper
 
 violations contains [id, object.get(result, "msg", "")] if {
 	some id in input.asked
-	data.constraints[id].violation[result]
+	some result in data.constraints[id].violation
 }
 `
 
