@@ -307,11 +307,11 @@ func Settle(live, obj runtime.Object) (undo func()) {
 	if err != nil {
 		return func() {}
 	}
-	record := recordOf(after)
-	if len(record) == 0 || !sameButTimes(recordOf(before), record) {
+	record := recordHeld(after)
+	if len(record) == 0 || !sameButTimes(recordHeld(before), record) {
 		return func() {}
 	}
-	putRecord(after, recordOf(before))
+	putRecord(after, recordHeld(before))
 	return func() { putRecord(after, record) }
 }
 

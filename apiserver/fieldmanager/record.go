@@ -29,7 +29,7 @@ func (m *Manager) record(live, obj runtime.Object, manager string) error {
 	if err != nil {
 		return err
 	}
-	entries, err := m.kept(recordOf(before), recordOf(after))
+	entries, err := m.kept(recordHeld(before), recordHeld(after))
 	if err != nil {
 		return err
 	}

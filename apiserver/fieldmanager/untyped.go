@@ -14,8 +14,8 @@ import (
 // apimachinery take it through reflection and copy it; these take it as it is,
 // and leave what is unusual to them.
 
-// recordOf is m.GetManagedFields.
-func recordOf(m metav1.Object) []metav1.ManagedFieldsEntry {
+// recordHeld is m.GetManagedFields.
+func recordHeld(m metav1.Object) []metav1.ManagedFieldsEntry {
 	u, ok := m.(*unstructured.Unstructured)
 	if !ok {
 		return m.GetManagedFields()

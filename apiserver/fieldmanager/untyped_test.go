@@ -151,7 +151,7 @@ func TestRecordsAsApimachineryHasThem(t *testing.T) {
 		if err := json.Unmarshal([]byte(`{"metadata":{"name":"a","managedFields":`+record+`}}`), &u.Object); err != nil {
 			t.Fatal(err)
 		}
-		got, want := recordOf(u), u.GetManagedFields()
+		got, want := recordHeld(u), u.GetManagedFields()
 		if !apiequality.Semantic.DeepEqual(got, want) || (got == nil) != (want == nil) {
 			t.Errorf("%s is read as %v, want %v", record, got, want)
 		}
