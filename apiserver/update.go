@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/yare-io/yare/admission"
@@ -250,6 +251,9 @@ func (wr *write) storedAlike(ctx context.Context, old *current, obj runtime.Obje
 func unchanged(old *current, obj runtime.Object) (bool, error) {
 	if err := setVersion(obj, old.revision); err != nil {
 		return false, err
+	}
+	if before, ok := old.obj.(*unstructured.Unstructured); ok && !sameContent(before.Object, obj.(*unstructured.Unstructured).Object) {
+		return false, nil
 	}
 	undo := fieldmanager.Settle(old.obj, obj)
 	same, err := alike(old, obj)

@@ -34,10 +34,13 @@ type documents struct {
 
 	mu sync.Mutex
 	// What follows is of these rows.
-	rows []*registry.Resource
-	// hashes are those of the parts by name; nil: not computed yet. hashed are
-	// the rows that each is of, so that a part whose rows stay keeps its hash.
+	rows  []*registry.Resource
+	parts []part
+	// hashes are those of the parts by name, whole is that of all; nil: not
+	// computed yet. hashed are the rows that each is of, so that a part whose rows
+	// stay keeps its hash.
 	hashes map[string]string
+	whole  string
 	hashed map[string]hashedPart
 	// made are the documents that were asked for.
 	made map[documentKey]compressed
@@ -81,7 +84,7 @@ func (d *documents) get(key documentKey) (document compressed, hash string, err 
 
 // moment is what there is of a document, and what it is made of.
 type moment struct {
-	rows     []*registry.Resource
+	parts    []part
 	hashes   map[string]string
 	hash     string
 	document compressed
@@ -92,7 +95,7 @@ func (d *documents) now(key documentKey) (moment, error) {
 	defer d.mu.Unlock()
 	d.refresh()
 	hash, err := d.hashOf(key)
-	return moment{rows: d.rows, hashes: d.hashes, hash: hash, document: d.made[key]}, err
+	return moment{parts: d.parts, hashes: d.hashes, hash: hash, document: d.made[key]}, err
 }
 
 // keep keeps a document, unless it is made of what is no more.
@@ -109,7 +112,7 @@ func (d *documents) hashOf(key documentKey) (string, error) {
 		return "", err
 	}
 	if key.part == "" {
-		return d.hashOfAll(), nil
+		return d.whole, nil
 	}
 	hash, ok := d.hashes[key.part]
 	if !ok {
@@ -125,8 +128,9 @@ func (d *documents) refresh() {
 		return
 	}
 	d.rows, d.hashes = slices.Clone(rows), nil
-	same := map[string]bool{}
-	for _, p := range partsOf(rows) {
+	d.parts = partsOf(d.rows)
+	same := make(map[string]bool, len(d.parts))
+	for _, p := range d.parts {
 		old, ok := d.hashed[p.name]
 		same[p.name] = ok && slices.Equal(old.rows, p.rows)
 	}
@@ -151,7 +155,7 @@ func (d *documents) computeHashes() error {
 		return nil
 	}
 	hashes, hashed := map[string]string{}, map[string]hashedPart{}
-	for _, p := range partsOf(d.rows) {
+	for _, p := range d.parts {
 		one, ok := d.hashed[p.name]
 		if !ok || !slices.Equal(one.rows, p.rows) {
 			hash, err := d.hashOfPart(p)
@@ -162,7 +166,7 @@ func (d *documents) computeHashes() error {
 		}
 		hashes[p.name], hashed[p.name] = one.hash, one
 	}
-	d.hashes, d.hashed = hashes, hashed
+	d.hashes, d.hashed, d.whole = hashes, hashed, hashOfAll(hashes)
 	return nil
 }
 
@@ -201,10 +205,10 @@ func identitiesOf(p part) (identities [][]byte, ok bool) {
 	return append(identities, digest[:]), len(p.rows) > 0
 }
 
-func (d *documents) hashOfAll() string {
+func hashOfAll(hashes map[string]string) string {
 	var all []byte
-	for _, name := range slices.Sorted(maps.Keys(d.hashes)) {
-		all = append(all, name+"="+d.hashes[name]+"\n"...)
+	for _, name := range slices.Sorted(maps.Keys(hashes)) {
+		all = append(all, name+"="+hashes[name]+"\n"...)
 	}
 	return hexHash(all)
 }
@@ -218,11 +222,10 @@ func hexHash(contents ...[]byte) string {
 }
 
 func (d *documents) build(key documentKey, of moment) (compressed, error) {
-	parts := partsOf(of.rows)
 	if key.v2 {
-		return d.join(key.media, parts)
+		return d.join(key.media, of.parts)
 	}
-	content, err := d.buildV3(key, of, parts)
+	content, err := d.buildV3(key, of)
 	if err != nil {
 		return nil, err
 	}
@@ -242,19 +245,19 @@ func (d *documents) join(media string, parts []part) (compressed, error) {
 	return d.pieces[media].join(parts)
 }
 
-func (d *documents) buildV3(key documentKey, of moment, parts []part) ([]byte, error) {
+func (d *documents) buildV3(key documentKey, of moment) ([]byte, error) {
 	if key.part == "" {
 		return index(of.hashes)
 	}
-	i := slices.IndexFunc(parts, func(p part) bool { return p.name == key.part })
+	i := slices.IndexFunc(of.parts, func(p part) bool { return p.name == key.part })
 	if i < 0 {
 		return nil, errNoDocument
 	}
-	m, err := modelsFor(parts[i].rows)
+	m, err := modelsFor(of.parts[i].rows)
 	if err != nil {
 		return nil, err
 	}
-	content, err := v3JSON(parts[i], m, d.config.Version)
+	content, err := v3JSON(of.parts[i], m, d.config.Version)
 	if err == nil && key.media != mediaJSON {
 		return v3Protobuf(content)
 	}

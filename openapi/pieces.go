@@ -141,7 +141,7 @@ func (p *pieces) describePart(base *models, part part) ([]*piece, error) {
 // describe puts endpoints into a piece, and the models that are not in the
 // binary.
 func (p *pieces) describe(one *piece, m *models, endpoints []endpoint) error {
-	b := v2Builder{params: map[string]v2Param{}}
+	b := newV2Builder()
 	sections := v2Sections{Paths: b.paths(endpoints), Definitions: make(map[string]json.RawMessage, len(m.byName))}
 	names := modelNames(endpoints)
 	for name, model := range m.byName {

@@ -73,6 +73,11 @@ type v2Response struct {
 // v2Builder makes paths, and collects the parameters that they share.
 type v2Builder struct {
 	params map[string]v2Param
+	keys   map[param]string
+}
+
+func newV2Builder() v2Builder {
+	return v2Builder{params: map[string]v2Param{}, keys: map[param]string{}}
 }
 
 func (b v2Builder) paths(endpoints []endpoint) map[string]*pathItem[v2Op, v2Param] {
@@ -121,12 +126,21 @@ func v2SchemaOf(model string) *v2Schema {
 func (b v2Builder) refs(params []param) []v2Param {
 	var refs []v2Param
 	for _, p := range params {
-		sum := sha256.Sum256([]byte(p.name + "\x00" + p.in + "\x00" + p.kind + "\x00" + p.description))
-		key := p.name + "-" + base32.StdEncoding.EncodeToString(sum[:5])
-		b.params[key] = v2Param{
-			Name: p.name, In: p.in, Type: p.kind, Description: p.description, Required: p.in == "path", UniqueItems: true,
-		}
-		refs = append(refs, v2Param{Ref: v2ParamRefPrefix + key})
+		refs = append(refs, v2Param{Ref: v2ParamRefPrefix + b.key(p)})
 	}
 	return refs
+}
+
+// key is the name of a parameter in the document.
+func (b v2Builder) key(p param) string {
+	if key, ok := b.keys[p]; ok {
+		return key
+	}
+	sum := sha256.Sum256([]byte(p.name + "\x00" + p.in + "\x00" + p.kind + "\x00" + p.description))
+	key := p.name + "-" + base32.StdEncoding.EncodeToString(sum[:5])
+	b.keys[p] = key
+	b.params[key] = v2Param{
+		Name: p.name, In: p.in, Type: p.kind, Description: p.description, Required: p.in == "path", UniqueItems: true,
+	}
+	return key
 }

@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	kjson "sigs.k8s.io/json"
 )
 
 // Objects without a Go type carry their kind and apiVersion with them; in all
@@ -45,9 +44,9 @@ func decodeUntyped(body []byte, want schema.GroupVersionKind, into *unstructured
 		err      error
 	)
 	if strict {
-		warnings, err = kjson.UnmarshalStrict(body, &content)
+		content, warnings, err = unmarshalContentStrict(body)
 	} else {
-		err = kjson.UnmarshalCaseSensitivePreserveInts(body, &content)
+		content, err = UnmarshalContent(body)
 	}
 	if err == nil && content == nil {
 		err = errors.New("the body must be a JSON object")

@@ -7,7 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	kjson "sigs.k8s.io/json"
 
 	"github.com/yare-io/yare/apiserver/codec"
 	"github.com/yare-io/yare/apiserver/registry"
@@ -70,10 +69,11 @@ func (d *definition) codec(v *version) *registry.Codec {
 
 // decode reads a stored object in the version in which it is stored.
 func (d *definition) decode(value []byte) (*unstructured.Unstructured, error) {
-	obj := &unstructured.Unstructured{}
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(value, &obj.Object); err != nil {
+	content, err := codec.UnmarshalContent(value)
+	if err != nil {
 		return nil, fmt.Errorf("read stored %s: %w", d.storage.kind.Kind, err)
 	}
+	obj := &unstructured.Unstructured{Object: content}
 	stored := obj.GroupVersionKind()
 	v := d.versions[stored.Version]
 	if v == nil || stored != v.kind {

@@ -308,3 +308,35 @@ status: {conditions: [{type: ` + kind + `, status: "True", reason: Because}]}`)
 		}
 	}
 }
+
+// What changes nothing is not stored, in whatever words it is said.
+func TestAnUpdateThatChangesNothingWritesNothing(t *testing.T) {
+	w := newWorld(t, nil)
+	w.define(fmt.Sprintf(gadgets, "{strategy: None}"))
+	first := w.mustCreate("v1", "gadgets", fmt.Sprintf(gadget, "v1", "a", "size: big"))
+	send := func(kind types.PatchType, body string) *unstructured.Unstructured {
+		t.Helper()
+		obj, err := w.in("v1", "gadgets").Patch(t.Context(), "a", kind, []byte(body), metav1.PatchOptions{FieldManager: "other"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return obj
+	}
+	for _, same := range []string{`{}`, `{"size":"big"}`, `{"metadata":{"generation":1.0}}`, `{"metadata":{"labels":{}}}`} {
+		if obj := send(types.MergePatchType, same); obj.GetResourceVersion() != first.GetResourceVersion() {
+			t.Errorf("%s was written: %v", same, obj)
+		}
+	}
+	last := first
+	for _, other := range []string{`{"size":"small"}`, `{"shared":"x"}`, `{"metadata":{"labels":{"a":"b"}}}`, `{"shared":null}`, `{"metadata":{"labels":{"a":"c"}}}`} {
+		obj := send(types.MergePatchType, other)
+		if obj.GetResourceVersion() == last.GetResourceVersion() {
+			t.Errorf("%s was not written: %v", other, obj)
+		}
+		last = obj
+	}
+	// Whose fields they are is told by the record alone.
+	if obj := send(types.ApplyPatchType, fmt.Sprintf(gadget, "v1", "a", "size: small")); obj.GetResourceVersion() == last.GetResourceVersion() {
+		t.Errorf("another owner was not written: %v", obj)
+	}
+}

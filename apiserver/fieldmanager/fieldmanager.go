@@ -307,12 +307,12 @@ func Settle(live, obj runtime.Object) (undo func()) {
 	if err != nil {
 		return func() {}
 	}
-	record := after.GetManagedFields()
-	if len(record) == 0 || !sameButTimes(before.GetManagedFields(), record) {
+	record := recordHeld(after)
+	if len(record) == 0 || !sameButTimes(recordHeld(before), record) {
 		return func() {}
 	}
-	after.SetManagedFields(before.GetManagedFields())
-	return func() { after.SetManagedFields(record) }
+	putRecord(after, recordHeld(before))
+	return func() { putRecord(after, record) }
 }
 
 func sameButTimes(a, b []metav1.ManagedFieldsEntry) bool {

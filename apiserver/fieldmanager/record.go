@@ -29,12 +29,12 @@ func (m *Manager) record(live, obj runtime.Object, manager string) error {
 	if err != nil {
 		return err
 	}
-	entries, err := m.kept(before.GetManagedFields(), after.GetManagedFields())
+	entries, err := m.kept(recordHeld(before), recordHeld(after))
 	if err != nil {
 		return err
 	}
 	if len(entries) == 0 && before.GetUID() != "" {
-		after.SetManagedFields(nil) // an object without a record gets none by an update
+		putRecord(after, nil) // an object without a record gets none by an update
 		return nil
 	}
 	shape, err := m.shape()
@@ -51,7 +51,7 @@ func (m *Manager) record(live, obj runtime.Object, manager string) error {
 	if err != nil {
 		return err
 	}
-	after.SetManagedFields(out)
+	putRecord(after, out)
 	return nil
 }
 

@@ -3,9 +3,11 @@ package fieldmanager
 import (
 	"encoding/json"
 	"math/rand"
+	"reflect"
 	"strconv"
 	"testing"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -134,4 +136,30 @@ func (w *writer) widget(row *registry.Resource) *unstructured.Unstructured {
 	maybe([]any{true, false, nil}[n(3)], "spec", "g")
 	maybe(map[string]any{"s": map[string]any{"a": word()}}, "status")
 	return obj
+}
+
+// The record of an object without a Go type is read and written as apimachinery
+// does it, what is unusual included.
+func TestRecordsAsApimachineryHasThem(t *testing.T) {
+	const regular = `{"manager":"a<b","operation":"Update","apiVersion":"example.com/v1","time":"2026-01-02T03:04:05Z","fieldsType":"FieldsV1","subresource":"status",` +
+		`"fieldsV1":{"f:spec":{".":{},"k:{\"name\":\"x<y\"}":{}}}}`
+	for _, record := range []string{
+		`[]`, `[` + regular + `]`, `[` + regular + `,{"manager":"b","operation":"Apply"}]`, `[{}]`, `null`, `"none"`, `[1]`,
+		`[{"manager":1}]`, `[{"time":null}]`, `[{"time":"yesterday"}]`, `[{"fieldsV1":null}]`, `[{"fieldsV1":{}}]`, `[{"other":"x","manager":"a"}]`,
+	} {
+		u := &unstructured.Unstructured{}
+		if err := json.Unmarshal([]byte(`{"metadata":{"name":"a","managedFields":`+record+`}}`), &u.Object); err != nil {
+			t.Fatal(err)
+		}
+		got, want := recordHeld(u), u.GetManagedFields()
+		if !apiequality.Semantic.DeepEqual(got, want) || (got == nil) != (want == nil) {
+			t.Errorf("%s is read as %v, want %v", record, got, want)
+		}
+		mine, theirs := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": "a"}}}, u.DeepCopy()
+		putRecord(mine, want)
+		theirs.SetManagedFields(want)
+		if !reflect.DeepEqual(mine.Object, theirs.Object) {
+			t.Errorf("%s is written as %v, want %v", record, mine.Object, theirs.Object)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package apiextensions
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -26,13 +27,27 @@ func codecOf(kind schema.GroupVersionKind) *registry.Codec {
 	}
 }
 
-func decode(value []byte) (*Definition, error) {
+// storedHead is how encode begins.
+const storedHead = `{"kind":"CustomResourceDefinition","apiVersion":"apiextensions.k8s.io/v1beta1",`
+
+// kindOf reads what a stored value is of: definitions are large, and are read
+// to their end to find it, where others may have written them.
+func kindOf(value []byte) (schema.GroupVersionKind, error) {
+	if bytes.HasPrefix(value, []byte(storedHead)) {
+		return apiextensionsv1beta1.SchemeGroupVersion.WithKind("CustomResourceDefinition"), nil
+	}
 	var head metav1.TypeMeta
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(value, &head); err != nil {
+	err := kjson.UnmarshalCaseSensitivePreserveInts(value, &head)
+	return head.GroupVersionKind(), err
+}
+
+func decode(value []byte) (*Definition, error) {
+	kind, err := kindOf(value)
+	if err != nil {
 		return nil, fmt.Errorf("read stored definition: %w", err)
 	}
 	d := &Definition{}
-	switch head.GroupVersionKind() {
+	switch kind {
 	case apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition"):
 		if err := kjson.UnmarshalCaseSensitivePreserveInts(value, d); err != nil {
 			return nil, fmt.Errorf("read stored definition: %w", err)
@@ -42,7 +57,7 @@ func decode(value []byte) (*Definition, error) {
 			return nil, fmt.Errorf("read stored definition: %w", err)
 		}
 	default:
-		return nil, fmt.Errorf("read stored definition: found a %s", head.GroupVersionKind())
+		return nil, fmt.Errorf("read stored definition: found a %s", kind)
 	}
 	d.TypeMeta = metav1.TypeMeta{}
 	setDefaults(d)
