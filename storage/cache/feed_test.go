@@ -292,7 +292,7 @@ func TestExpectedObjectsAreNotDecoded(t *testing.T) {
 
 	key, value, other := write("other")
 	expected = f.pods.Expect(key, []byte("another value"), other)
-	revision = store(key, value)
+	store(key, value)
 	if get(key) == other {
 		t.Error("what was written is not what was expected")
 	}
