@@ -19,8 +19,6 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.uber.org/zap"
 
-	"k8s.io/apimachinery/pkg/util/version"
-
 	"github.com/yare-io/yare/storage"
 	"github.com/yare-io/yare/storage/etcd"
 	"github.com/yare-io/yare/storage/faulttest"
@@ -244,21 +242,6 @@ func TestEndpointsLostAndBack(t *testing.T) {
 	}
 }
 
-// skipIfProgressOvertakesEvents skips with an etcd whose answer to a request for
-// progress may be ahead of events that are still to come: a watch under faults
-// then loses them (etcd's issue 15220).
-func skipIfProgressOvertakesEvents(t *testing.T, binary string) {
-	t.Helper()
-	out, err := exec.Command(binary, "--version").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	number, _, _ := strings.Cut(strings.TrimPrefix(string(out), "etcd Version: "), "\n")
-	if version.MustParseGeneric(number).LessThan(version.MustParseGeneric("3.4.25")) {
-		t.Skipf("etcd %s tells progress too early", number)
-	}
-}
-
 // TestClusterFaults kills and pauses members of a cluster, one or so many that
 // there is no majority.
 func TestClusterFaults(t *testing.T) {
@@ -267,7 +250,6 @@ func TestClusterFaults(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), plan.Within())
 	defer cancel()
 	e := newExternal(t)
-	skipIfProgressOvertakesEvents(t, e.binary)
 	config := e.config(t, "yare")
 	config.RequestTimeout, config.CompactionInterval = time.Second, -1
 	stores := []storage.Store{openPatiently(t, config), openPatiently(t, config)}

@@ -3,13 +3,11 @@ package etcd
 import (
 	"context"
 	"fmt"
-	"strconv"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"google.golang.org/grpc/metadata"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -29,12 +27,8 @@ type watcher struct {
 	err error
 }
 
-// progressInterval is how often a watch asks how far the store has come. The
-// server's own interval is ten minutes unless its operator chose another.
+// progressInterval is how often a watch repeats how far it has come.
 const progressInterval = 2 * time.Second
-
-// streams numbers the watches that have a stream of their own.
-var streams atomic.Int64
 
 // Watch implements storage.Store.
 func (s *store) Watch(ctx context.Context, req storage.WatchRequest) (storage.Watcher, error) {
@@ -75,15 +69,15 @@ func (w *watcher) Err() error {
 
 // run forwards until the watch is over and says why it is.
 func (w *watcher) run(caller context.Context) error {
-	ctx, cancel := context.WithCancel(w.streamContext(caller))
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(caller))
 	defer cancel()
 	defer context.AfterFunc(w.store.ctx, cancel)()
 	responses := w.open(ctx)
-	var ask <-chan time.Time
+	var repeat <-chan time.Time
 	if w.request.Progress {
 		ticker := time.NewTicker(progressInterval)
 		defer ticker.Stop()
-		ask = ticker.C
+		repeat = ticker.C
 	}
 	for {
 		select {
@@ -94,32 +88,27 @@ func (w *watcher) run(caller context.Context) error {
 			if err := w.forward(response); err != nil {
 				return err
 			}
-		case <-ask:
-			if err := w.store.client.RequestProgress(ctx); err != nil && ctx.Err() == nil {
-				return w.store.translate(err)
-			}
+		case <-repeat:
+			w.mark(w.told)
 		}
 	}
 }
 
-// open starts the watch. One that asks for progress has a stream of its own,
-// because the answer goes to all watches of a stream, and only comes when all
-// of them have caught up.
+// open starts the watch. One that asks for progress watches the whole store, as
+// every revision is then an event. What etcd itself tells of progress may be ahead
+// of events that are still to come (before 3.4.25 and 3.5.8, its issue 15220),
+// and its client then goes on behind them when it connects again.
 func (w *watcher) open(ctx context.Context) clientv3.WatchChan {
-	from, end := keyRange(w.request.Prefix)
+	prefix := w.request.Prefix
+	if w.request.Progress {
+		prefix = ""
+	}
+	from, end := keyRange(prefix)
 	options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithRev(w.request.After + 1), clientv3.WithFragment()}
 	if w.request.Previous {
 		options = append(options, clientv3.WithPrevKV())
 	}
 	return w.store.client.Watch(ctx, from, options...)
-}
-
-func (w *watcher) streamContext(ctx context.Context) context.Context {
-	ctx = clientv3.WithRequireLeader(ctx)
-	if w.request.Progress {
-		ctx = metadata.AppendToOutgoingContext(ctx, "yare-watch", strconv.FormatInt(streams.Add(1), 10))
-	}
-	return ctx
 }
 
 // ended tells why a response is the last one, or nil.
@@ -139,22 +128,28 @@ func (w *watcher) ended(caller context.Context, response clientv3.WatchResponse,
 	return nil
 }
 
-// forward queues a response. It is safe to take the last event's revision for
-// the batch's: etcd never splits a revision over responses, while the revision
-// in the header may be ahead of what is still to come.
+// forward queues the events of a response. It is safe to take the last one's
+// revision for the batch's: etcd never splits a revision over responses, while
+// the revision in the header may be ahead of what is still to come.
 func (w *watcher) forward(response clientv3.WatchResponse) error {
-	batch := storage.Batch{Revision: response.Header.Revision}
-	if n := len(response.Events); n > 0 {
-		batch.Revision = response.Events[n-1].Kv.ModRevision
-		batch.Events = make([]storage.Event, n)
-	} else if !w.request.Progress || !response.IsProgressNotify() || batch.Revision < w.told || len(w.batches) > 0 {
+	n := len(response.Events)
+	if n == 0 {
 		return nil
 	}
-	for i, event := range response.Events {
-		var err error
-		if batch.Events[i], err = w.toEvent(event); err != nil {
+	batch := storage.Batch{Revision: response.Events[n-1].Kv.ModRevision, Events: make([]storage.Event, 0, n)}
+	for _, event := range response.Events {
+		if !strings.HasPrefix(string(event.Kv.Key), w.request.Prefix) {
+			continue
+		}
+		e, err := w.toEvent(event)
+		if err != nil {
 			return err
 		}
+		batch.Events = append(batch.Events, e)
+	}
+	if len(batch.Events) == 0 {
+		w.mark(batch.Revision)
+		return nil
 	}
 	select {
 	case w.batches <- batch:
@@ -162,6 +157,14 @@ func (w *watcher) forward(response clientv3.WatchResponse) error {
 		return nil
 	default:
 		return fmt.Errorf("%d batches unread: %w", len(w.batches), storage.ErrSlow)
+	}
+}
+
+// mark tells of progress to a reader who has nothing else to read.
+func (w *watcher) mark(revision int64) {
+	w.told = revision
+	if len(w.batches) == 0 {
+		w.batches <- storage.Batch{Revision: revision}
 	}
 }
 
