@@ -11,6 +11,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 )
@@ -74,9 +75,13 @@ func denying(message string) http.HandlerFunc {
 }
 
 func configMapRules(operations ...admissionregistrationv1.OperationType) []admissionregistrationv1.RuleWithOperations {
+	return rulesFor("configmaps", operations...)
+}
+
+func rulesFor(resource string, operations ...admissionregistrationv1.OperationType) []admissionregistrationv1.RuleWithOperations {
 	return []admissionregistrationv1.RuleWithOperations{{
 		Operations: operations,
-		Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
+		Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{resource}},
 	}}
 }
 
@@ -90,13 +95,16 @@ func (h *harness) mutating(name string, s *hookServer, changes ...func(*admissio
 	for _, change := range changes {
 		change(&w)
 	}
-	before := h.registered()
 	_, err := h.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(h.t.Context(),
-		&admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}, Webhooks: []admissionregistrationv1.MutatingWebhook{w}}, metav1.CreateOptions{})
+		&admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}, Webhooks: []admissionregistrationv1.MutatingWebhook{w, {
+			Name: "probed.example.com", ClientConfig: nowhere(), Rules: rulesFor("secrets", admissionregistrationv1.Create),
+			ObjectSelector: &metav1.LabelSelector{MatchLabels: map[string]string{probeLabel: "mutating." + name}},
+			SideEffects:    ptr.To(admissionregistrationv1.SideEffectClassNone), AdmissionReviewVersions: []string{"v1"},
+		}}}, metav1.CreateOptions{})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.eventually("the webhook is known", func() bool { return h.registered() > before })
+	h.eventually("the webhook is known", func() bool { return h.known("mutating." + name) })
 }
 
 // validating registers a validating webhook for config maps, with changes.
@@ -109,20 +117,34 @@ func (h *harness) validating(name string, s *hookServer, changes ...func(*admiss
 	for _, change := range changes {
 		change(&w)
 	}
-	before := h.registered()
 	_, err := h.client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(h.t.Context(),
-		&admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}, Webhooks: []admissionregistrationv1.ValidatingWebhook{w}}, metav1.CreateOptions{})
+		&admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}, Webhooks: []admissionregistrationv1.ValidatingWebhook{w, {
+			Name: "probed.example.com", ClientConfig: nowhere(), Rules: rulesFor("secrets", admissionregistrationv1.Create),
+			ObjectSelector: &metav1.LabelSelector{MatchLabels: map[string]string{probeLabel: "validating." + name}},
+			SideEffects:    ptr.To(admissionregistrationv1.SideEffectClassNone), AdmissionReviewVersions: []string{"v1"},
+		}}}, metav1.CreateOptions{})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.eventually("the webhook is known", func() bool { return h.registered() > before })
+	h.eventually("the webhook is known", func() bool { return h.known("validating." + name) })
 }
 
-// registered is how many configurations the plugins' informers have.
-func (h *harness) registered() int {
-	registered := h.factory.Admissionregistration().V1()
-	return len(registered.MutatingWebhookConfigurations().Informer().GetStore().ListKeys()) +
-		len(registered.ValidatingWebhookConfigurations().Informer().GetStore().ListKeys())
+// probeLabel marks the secrets that only the second webhook of a configuration
+// is asked about, which is nowhere: they are refused once it is in force, and
+// without a call that a test would count.
+const probeLabel = "probe"
+
+func nowhere() admissionregistrationv1.WebhookClientConfig {
+	return admissionregistrationv1.WebhookClientConfig{URL: ptr.To("https://127.0.0.1:1/")}
+}
+
+// known reports whether requests go by a configuration, which is some time after
+// informers have it.
+func (h *harness) known(configuration string) bool {
+	_, err := h.client.CoreV1().Secrets("default").Create(h.t.Context(),
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "probe", Labels: map[string]string{probeLabel: configuration}}},
+		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return err != nil
 }
 
 func (s *hookServer) client() admissionregistrationv1.WebhookClientConfig {
