@@ -48,7 +48,8 @@ func TestFullDisk(t *testing.T) {
 			if err := faulttest.Fill(ballast); err != nil {
 				return err
 			}
-			limit := time.NewTimer(500 * time.Millisecond)
+			// The server feels it once its database needs a page more.
+			limit := time.NewTimer(5 * time.Second)
 			defer limit.Stop()
 			select {
 			case <-server.Exited:
