@@ -30,6 +30,11 @@ type expectation struct {
 
 func bad(body string) expectation { return expectation{body, http.StatusBadRequest, ""} }
 
+// tooMany is for bodies that would become far larger than they are.
+func tooMany(body, message string) expectation {
+	return expectation{body, http.StatusRequestEntityTooLarge, message}
+}
+
 func badFor(body, message string) expectation {
 	return expectation{body, http.StatusBadRequest, message}
 }
@@ -62,7 +67,7 @@ func jsonAttacks() []attack {
 		"another version":        badFor(`{"apiVersion":"v2","kind":"ConfigMap","metadata":{"name":"a"}}`, "v2"),
 		"another group":          bad(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"a"}}`),
 		"version with slashes":   bad(`{"apiVersion":"a/b/c","kind":"ConfigMap","metadata":{"name":"a"}}`),
-		"deeply nested":          bad(nested(100_000)),
+		"deeply nested":          tooMany(nested(100_000), "objects"),
 		"deeply nested lists":    bad(strings.Repeat("[", 300_000)),
 		"deep where ignored":     bad(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"unknown":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`),
 		"larger than the limit":  {strings.Repeat(" ", 4*megabyte), http.StatusRequestEntityTooLarge, "limit is 3145728"},
@@ -128,8 +133,8 @@ func cborAttacks() []attack {
 		"trailing bytes":  bad("\xa0\xa0"),
 		"a key twice":     bad("\xa2\x44kind\x41a\x44kind\x41b"),
 		"endless":         bad("\xa1\x44data\xbf"),
-		"deep":            bad("\xa1\x41x" + strings.Repeat("\x81", 1_000_000)),
-		"deep tags":       bad("\xa1\x41x" + strings.Repeat("\xc1", 1_000_000)),
+		"deep":            tooMany("\xa1\x41x"+strings.Repeat("\x81", 1_000_000), "items"),
+		"deep tags":       tooMany("\xa1\x41x"+strings.Repeat("\xc1", 1_000_000), "items"),
 		"deep and closed": bad("\xa1\x41x" + strings.Repeat("\x81", 20_000) + "\x00"),
 		"promised bytes":  bad("\xa1\x44kind\x5b\x7f\xff\xff\xff\xff\xff\xff\xff"),
 		"promised items":  bad("\xa1\x48metadata\x9b\x7f\xff\xff\xff\xff\xff\xff\xff"),
@@ -139,7 +144,7 @@ func cborAttacks() []attack {
 		"undefined":       bad("\xa1\x44data\xf7"),
 		"broken text":     bad("\xa1\x44kind\x61\xff"),
 		"keys of numbers": {"\xa1\x01\x02", http.StatusUnprocessableEntity, "name or generateName is required"},
-		"a million items": badFor("\xa1\x48metadata\xa1\x4fownerReferences\x9a\x00\x0f\x42\x40"+strings.Repeat("\xa0", 1_000_000), "data items"),
+		"a million items": tooMany("\xa1\x48metadata\xa1\x4fownerReferences\x9a\x00\x0f\x42\x40"+strings.Repeat("\xa0", 1_000_000), "items"),
 		"another kind":    badFor("\xa2\x44kind\x46Secret\x4aapiVersion\x42v1", "Secret"),
 		"JSON":            bad(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}`),
 	})
